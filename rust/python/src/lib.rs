@@ -1,0 +1,15 @@
+//! The extension module `crdtstats._core`: names, argument checks and error mapping. No rules live here.
+
+mod process;
+mod store;
+mod wire;
+
+use pyo3::prelude::*;
+
+#[pymodule]
+fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    wire::register(m)?;
+    process::register(m)?;
+    store::register(m)
+}
