@@ -1,4 +1,4 @@
-"""Datastores: where the blocks and heads of a replica lie. Any object with the verbs of ``Datastore`` will do."""
+"""Where the blocks and heads of a replica lie. Any object with the verbs of ``Datastore`` will do."""
 
 from __future__ import annotations
 

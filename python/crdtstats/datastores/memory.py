@@ -7,7 +7,7 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Iterator
 from types import TracebackType
 
-from crdtstats.datastores.clean import below, changes, clean, entry
+from crdtstats.datastores.clean import below, changes, clean
 from crdtstats.errors import ClosedError
 
 PAGE_ENTRIES = 256
@@ -54,7 +54,7 @@ class MemoryDatastore:
         self.batch((), [key])
 
     def query(self, prefix: str, *, keys_only: bool = False) -> Iterator[tuple[str, bytes]]:
-        """Yield (key, value) strictly below ``prefix``, sorted by key bytes; values are ``b""`` with ``keys_only``.
+        """Yield (key, value) strictly below ``prefix``, sorted by key bytes; ``b""`` for values with ``keys_only``.
 
         Others may write meanwhile: an entry is given as it is when its page of 256 is read.
         """
