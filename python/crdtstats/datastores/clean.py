@@ -10,9 +10,10 @@ ROOT = "/"
 
 
 def clean(key: str) -> str:
-    """The key as go-datastore cleans it: a leading ``/``, no empty, ``.`` or ``..`` component, no trailing ``/``.
+    """The key as go-datastore cleans it: a leading ``/``, no trailing one, no empty, ``.`` or ``..`` part.
 
-    Cleaning twice changes nothing more. Raises ``UsageError`` for anything but text that is valid UTF-8 (lone surrogates are not).
+    Cleaning twice changes nothing more. Raises ``UsageError`` for anything but text that is valid UTF-8
+    (lone surrogates are not).
     """
     if not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise UsageError(f"a key is text, not {type(key).__name__}", key=key)

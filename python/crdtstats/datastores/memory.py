@@ -54,7 +54,7 @@ class MemoryDatastore:
         self.batch((), [key])
 
     def query(self, prefix: str, *, keys_only: bool = False) -> Iterator[tuple[str, bytes]]:
-        """Yield (key, value) strictly below ``prefix``, sorted by key bytes; ``b""`` for values with ``keys_only``.
+        """Yield (key, value) strictly below ``prefix``, sorted by key bytes (``keys_only``: ``b""``).
 
         Others may write meanwhile: an entry is given as it is when its page of 256 is read.
         """

@@ -8,22 +8,23 @@ import os
 import sqlite3
 import threading
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from crdtstats.datastores.clean import below, changes, clean, entry
 from crdtstats.datastores.sqlite_schema import prepare, translated
 from crdtstats.errors import ClosedError, UsageError
 
 BUSY_TIMEOUT_S = 5.0
-"""How long a call waits for another process that holds the file (a backup, a shell) before ``UnavailableError``."""
+"""How long a call waits for another process that holds the file (a backup, a shell)."""
 PAGE_ENTRIES = 256
 """Entries that a query reads at once, at most: others get their turn between two pages."""
 PAGE_BYTES = 1 << 20
 """Bytes of values after which a query's page ends early: a page holds at most this and one value more."""
 FREE_PAGES_KEPT = 1024
-"""Free pages that stay in the file for the next writes (4 MiB): above it, deletes give space back to the disk."""
+"""Free pages that stay in the file for the next writes (4 MiB): above it, deletes give back to the disk."""
 FREE_PAGES_PER_BATCH = 256
 """Free pages given back by one batch: moves 1 MiB at most, so that no batch becomes slow by it."""
 
@@ -31,12 +32,13 @@ FREE_PAGES_PER_BATCH = 256
 class SQLiteDatastore:
     """Bytes under ``/``-clean keys in one SQLite file. Any thread may call.
 
-    One connection under one lock, write-ahead log, ``synchronous=FULL``: when ``put``, ``delete`` or ``batch``
-    returns, power loss keeps it (one fsync each, so prefer one batch to many puts).
+    One connection under one lock, write-ahead log, ``synchronous=FULL``: when ``put``, ``delete`` or
+    ``batch`` returns, power loss keeps it (one fsync each, so prefer one batch to many puts).
 
-    Errors: ``UnavailableError`` while another process holds the file, when the disk is full or the file cannot
-    be opened or written; ``DataError`` for a damaged file, one of another program, or one of a newer version;
-    ``ClosedError`` after ``close``, and in a process that inherited the object through ``fork()``.
+    Errors: ``UnavailableError`` while another process holds the file, when the disk is full or the file
+        cannot be opened or written; ``DataError`` for a damaged file, one of another program, or one of a
+        newer version; ``ClosedError`` after ``close``, and in a process that inherited the object through
+        ``fork()``.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> None:
@@ -76,7 +78,7 @@ class SQLiteDatastore:
         return True
 
     def get_size(self, key: str) -> int:
-        """Bytes in the value of ``key``, read from its header alone; raises ``KeyError`` when there is none."""
+        """Bytes in the value of ``key``, without reading it; raises ``KeyError`` when there is none."""
         return self._one("SELECT length(value) FROM entry WHERE key = ?", clean(key))
 
     def put(self, key: str, value: bytes) -> None:
@@ -88,10 +90,10 @@ class SQLiteDatastore:
         self._write([], [clean(key)])
 
     def query(self, prefix: str, *, keys_only: bool = False) -> Iterator[tuple[str, bytes]]:
-        """Yield (key, value) strictly below ``prefix``, sorted by key bytes; values are ``b""`` with ``keys_only``.
+        """Yield (key, value) strictly below ``prefix``, sorted by key bytes (``keys_only``: ``b""``).
 
-        Reads in pages (256 entries or 1 MiB), and nothing is held between them: an entry is given as it is when
-        its page is read, so others may write meanwhile. ``keys_only`` reads the index and no value.
+        Reads in pages (256 entries or 1 MiB), and nothing is held between them: an entry is given as it is
+        when its page is read, so others may write meanwhile. ``keys_only`` reads the index and no value.
         """
         first, last = below(prefix)
         with self._open():
@@ -125,9 +127,9 @@ class SQLiteDatastore:
     def abandon(self) -> None:
         """Make this object closed without touching the connection, which this process then never closes.
 
-        For a child after ``fork()``, where it happens by itself: SQLite's locks and mutexes are the parent's (one
-        may be held by a thread that does not exist here), so even closing could block, or remove the parent's log.
-        Takes no lock. The memory stays taken until the process ends or execs.
+        For a child after ``fork()``, where it happens by itself: SQLite's locks and mutexes are the
+        parent's (one may be held by a thread that does not exist here), so even closing could block, or
+        remove the parent's log. Takes no lock. The memory stays taken until the process ends or execs.
         """
         connection, self._connection = self._connection, None
         if connection is not None:
@@ -147,7 +149,7 @@ class SQLiteDatastore:
             self.close()
 
     @contextlib.contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
+    def _open(self) -> Generator[sqlite3.Connection]:
         """The connection, ours alone for the block; SQLite's errors come out as ours."""
         if self._process != os.getpid():  # before the lock: a thread that is not here may hold it
             self.abandon()
@@ -158,7 +160,7 @@ class SQLiteDatastore:
             with translated(self._path):
                 yield self._connection
 
-    def _one(self, statement: str, key: str):  # noqa: ANN202 - a column of any type
+    def _one(self, statement: str, key: str) -> Any:
         with self._open() as connection:
             row = connection.execute(statement, (key,)).fetchone()
         if row is None:

@@ -1,10 +1,10 @@
-"""What a datastore file of ours is: its schema, the check that a file is one, and what SQLite's errors mean."""
+"""What an SQLite file of ours is: its schema, the check that a file is one, and what SQLite's errors mean."""
 
 from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 from crdtstats.errors import CrdtStatsError, DataError, InternalError, UnavailableError, UsageError
@@ -14,8 +14,11 @@ APPLICATION_ID = int.from_bytes(b"crds")
 SCHEMA_VERSION = 1
 """In ``user_version``. A reader refuses a greater one; a lesser one would be migrated here."""
 
-# A table with a rowid and a separate key index, not WITHOUT ROWID: there, the values (up to 4 MiB) would lie in the
-# key's own tree, each lookup would walk over their pages, and a key-only query would read them.
+LOG_BYTES_KEPT = 16 << 20
+"""What a large batch leaves of the write-ahead log once that starts anew: the rest is given back."""
+
+# A table with a rowid and a separate key index, not WITHOUT ROWID: there, the values (up to 4 MiB) would
+# lie in the key's own tree, each lookup would walk over their pages, and a key-only query would read them.
 # Keys lie in the index *and* in the table (some 60 bytes each): cheap beside the values.
 SCHEMA = "CREATE TABLE entry (key TEXT NOT NULL PRIMARY KEY, value BLOB NOT NULL)"
 
@@ -43,27 +46,21 @@ _DAMAGED = {
 
 
 def prepare(connection: sqlite3.Connection, path: Path) -> None:
-    """Make the file behind a fresh connection ours if it is empty, refuse it if it is another's, and set the modes."""
+    """Make an empty file ours, refuse one that is another's, and set the modes of a fresh connection."""
     if _is_empty(connection):
         _create(connection)
     _check(connection, path)
     (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
-    if (
-        mode != "wal"
-    ):  # a file system without shared memory: a rollback journal, whose removal must be synced too
-        connection.execute("PRAGMA synchronous = EXTRA")
-    else:
-        connection.execute(
-            "PRAGMA synchronous = FULL"
-        )  # each commit syncs the log: a batch survives power loss
-    connection.execute(
-        "PRAGMA fullfsync = ON"
-    )  # macOS: fsync alone does not reach the disk. Elsewhere no effect
+    # Each commit syncs the log, so a batch survives power loss. Without WAL (a file system without shared
+    # memory) there is a rollback journal, whose removal must be synced as well: EXTRA.
+    connection.execute(f"PRAGMA synchronous = {'FULL' if mode == 'wal' else 'EXTRA'}")
+    connection.execute("PRAGMA fullfsync = ON")  # macOS, where fsync alone does not reach the disk
+    connection.execute(f"PRAGMA journal_size_limit = {LOG_BYTES_KEPT}").fetchall()
     connection.execute("PRAGMA trusted_schema = OFF")
 
 
 @contextlib.contextmanager
-def translated(path: Path) -> Iterator[None]:
+def translated(path: Path) -> Generator[None]:
     """Raise what SQLite raises in the block as ours, by what the caller should do."""
     try:
         yield

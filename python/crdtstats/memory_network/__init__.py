@@ -1,7 +1,8 @@
 """A network in memory, with faults and a clock of its own: what most tests run on.
 
-With ``MemoryNetwork(seed=...)`` nothing moves by itself: ``advance(now)`` delivers what is due, and one seed gives
-one trace. With ``MemoryNetwork(realtime=True)`` each message is delivered before the call that sent it returns.
+With ``MemoryNetwork(seed=...)`` nothing moves by itself: ``advance(now)`` delivers what is due, and one
+seed gives one trace. With ``MemoryNetwork(realtime=True)`` each message is delivered before the call that
+sent it returns.
 """
 
 from crdtstats.memory_network.broadcaster import MemoryBroadcaster

@@ -22,8 +22,8 @@ PAYLOAD_BYTES_MAX = 1_048_426
 class MemoryBroadcaster:
     """A ``Broadcaster`` in a ``MemoryNetwork``; made by ``network.broadcaster(host)``.
 
-    A broadcast reaches every host in the connected part of the network, whatever lies between (as gossip does),
-    each receiver with a loss and a delay of its own. Nobody hears itself.
+    A broadcast reaches every host in the connected part of the network, whatever lies between (as gossip
+    does), each receiver with a loss and a delay of its own. Nobody hears itself.
     """
 
     def __init__(self, host: MemoryHost) -> None:

@@ -43,9 +43,9 @@ class _Want:
 class MemoryExchange:
     """An ``Exchange`` in a ``MemoryNetwork``; made by ``network.exchange(host)``.
 
-    Requests and answers are messages with the network's faults. A peer without a block says so and remembers the
-    want: it answers after ``have``. A block that fails the network's ``check`` is dropped and counted, and another
-    peer is asked. Each want is delivered at most once.
+    Requests and answers are messages with the network's faults. A peer without a block says so and
+    remembers the want: it answers after ``have``. A block that fails the network's ``check`` is dropped and
+    counted, and another peer is asked. Each want is delivered at most once.
     """
 
     def __init__(self, host: MemoryHost) -> None:
@@ -69,8 +69,8 @@ class MemoryExchange:
 
     @property
     def stats(self) -> dict[str, int]:
-        """Counts of CIDs ``asked`` for, of blocks ``delivered``, ``served``, ``bad_blocks`` and ``unwanted`` (late,
-        twice), and of what the limits dropped: ``wants_dropped``, ``waiting_dropped``."""
+        """CIDs ``asked`` for; blocks ``delivered``, ``served``, ``bad_blocks``, ``unwanted`` (late, twice);
+        and what the limits dropped: ``wants_dropped``, ``waiting_dropped``."""
         with self._network.lock:
             return dict(self._stats)
 
@@ -145,7 +145,7 @@ class MemoryExchange:
         serve = self._serve
         return None if serve is None or self._closed else self._network.call(serve, cid)
 
-    # -- what the network calls -------------------------------------------------------------------------------
+    # -- what the network calls --
 
     def receive(self, kind: str, source: MemoryHost, body: Any) -> None:
         """A message has arrived. The lock is not held."""
@@ -178,7 +178,7 @@ class MemoryExchange:
             want.asked.discard(peer.peer_id)
         self._ask_next([cid for cid, want in self._wants.items() if want.waiting_for == peer.peer_id])
 
-    # -- answering: the lock is not held ----------------------------------------------------------------------
+    # -- answering: the lock is not held --
 
     def _on_want(self, source: MemoryHost, cids: Sequence[bytes]) -> None:
         with self._network.lock:
@@ -241,7 +241,7 @@ class MemoryExchange:
             return False
         return True
 
-    # -- asking: the lock is held -----------------------------------------------------------------------------
+    # -- asking: the lock is held --
 
     def _ask_next(self, cids: Iterable[bytes]) -> None:
         cids = list(cids)
@@ -250,7 +250,7 @@ class MemoryExchange:
         self._ask(cids)
 
     def _ask(self, cids: Iterable[bytes]) -> None:
-        """Ask the next peer for each; one that all were asked for waits for its back-off, a peer or a have()."""
+        """Ask the next peer for each; if all were asked, wait for the back-off, a peer or a have()."""
         requests: dict[str, list[bytes]] = defaultdict(list)
         for cid in cids:
             want = self._wants[cid]
@@ -268,7 +268,7 @@ class MemoryExchange:
             self._send("want", self._host.links[peer], wanted)
 
     def _next_peer(self, cid: bytes, want: _Want) -> str | None:
-        """Announcers first, then the others (each CID begins with another one), those that sent bad bytes last."""
+        """Announcers first, then the others (each CID from another start), who sent bad bytes last."""
         connected = sorted(self._host.links)
         turn = cid[-1] % len(connected) if cid and connected else 0
         ordered = [peer for peer in want.announcers if peer in self._host.links]

@@ -46,17 +46,27 @@ class Message:
     direct: bool
 
 
+class _Thread(threading.local):
+    """What one thread has sent in a realtime network and not delivered yet."""
+
+    def __init__(self) -> None:
+        self.outbox: deque[Message] = deque()
+        self.busy = False
+
+
 class MemoryNetwork:
     """Hosts, links and messages in one process, with faults. Any thread may call.
 
     Args:
         seed: of every fault; with the same calls, the same seed gives the same ``trace``.
         loss, duplicate, reorder, delay_s: see ``Faults``; ``set_faults`` changes them later.
-        realtime: deliver each message in the thread that sent it, before its call returns; no clock, no faults.
+        realtime: deliver each message in the thread that sent it, before its call returns (so never call
+            in while holding a lock that the callbacks take); no clock, no faults.
         check: raises when a block (second) does not match its CID (first); without it every block is taken.
 
-    Messages between two hosts arrive in the order they were sent, unless ``reorder`` says otherwise. Callbacks
-    are called without a lock held; one that raises is logged and counted (``callbacks_failed``), and stops nothing.
+    Messages between two hosts arrive in the order they were sent, unless ``reorder`` says otherwise.
+    Callbacks are called without a lock held; one that raises is logged and counted (``callbacks_failed``),
+    and stops nothing.
     """
 
     def __init__(
@@ -85,11 +95,11 @@ class MemoryNetwork:
         self._groups: dict[str, int] = {}
         self._stats: Counter[str] = Counter()
         self._trace: deque[tuple[float, str, str, str, str, int]] = deque(maxlen=TRACE_MAX)
-        self._thread = threading.local()
+        self._thread = _Thread()
         self._advancing: int | None = None
         self.set_faults(loss=loss, duplicate=duplicate, reorder=reorder, delay_s=delay_s)
 
-    # -- what a test does -----------------------------------------------------------------------------------
+    # -- what a test does --
 
     def set_faults(
         self,
@@ -162,7 +172,7 @@ class MemoryNetwork:
         self.notify(changed)
 
     def partition(self, *groups: Iterable[MemoryHost]) -> None:
-        """Let links only stand within each group; the hosts that no group names are one more. Replaces the last."""
+        """Let links stand only within each group; hosts in none are one more. Replaces the last one."""
         members: dict[str, int] = {}
         for number, group in enumerate(groups, start=1):
             for host in group:
@@ -178,7 +188,7 @@ class MemoryNetwork:
         self.partition()
 
     def stop(self, host: MemoryHost) -> None:
-        """Take ``host`` away for ever: its links, what is under way, its broadcaster and exchange. Idempotent."""
+        """Take ``host`` away for ever: links, messages, broadcaster, exchange. Twice is no error."""
         with self.lock:
             if not host.alive:
                 return
@@ -270,8 +280,8 @@ class MemoryNetwork:
     def stats(self) -> dict[str, int]:
         """Counts of messages by what became of them, and of callbacks that failed; absent is 0.
 
-        ``sent``, ``delivered``, ``lost``, ``duplicated``, ``reordered``, ``cut`` (no link or path on arrival),
-        ``unheard`` (nobody there to take it), ``queue_full``, ``callbacks_failed``.
+        ``sent``, ``delivered``, ``lost``, ``duplicated``, ``reordered``, ``cut`` (no link or path on
+        arrival), ``unheard`` (nobody there to take it), ``queue_full``, ``callbacks_failed``.
         """
         with self.lock:
             return dict(sorted(self._stats.items()))
@@ -282,7 +292,7 @@ class MemoryNetwork:
         with self.lock:
             return list(self._trace)
 
-    # -- what hosts, broadcasters and exchanges do ------------------------------------------------------------
+    # -- what hosts, broadcasters and exchanges do --
 
     def gossip(self, source: MemoryHost, data: bytes) -> None:
         """Send ``data`` to every host that ``source`` can reach."""
@@ -303,7 +313,7 @@ class MemoryNetwork:
         self._stats["sent"] += 1
         message = Message(kind, source, target, body, size, direct)
         if self.realtime:
-            self._outbox().append(message)
+            self._thread.outbox.append(message)
             return
         fate = self._faults.fate(self._random)
         if fate.lost:
@@ -335,9 +345,9 @@ class MemoryNetwork:
 
         Inside a delivery it does nothing: the outermost call goes on, so answers do not nest.
         """
-        if not self.realtime or getattr(self._thread, "busy", False):
+        if not self.realtime or self._thread.busy:
             return
-        outbox = self._outbox()
+        outbox = self._thread.outbox
         self._thread.busy = True
         try:
             while outbox:
@@ -346,10 +356,10 @@ class MemoryNetwork:
             self._thread.busy = False
 
     def call(self, callback: Callable[..., Any], *arguments: Any) -> Any:
-        """What a callback of a user gives; ``None`` when it raises, which is logged and counted. No lock is held."""
+        """What a callback gives; ``None`` when it raises, which is logged and counted. No lock is held."""
         try:
             return callback(*arguments)
-        except Exception:
+        except Exception:  # noqa: BLE001 - it is the user's code: whatever it raises stops nothing here
             _log.exception("a callback failed; the network goes on")
             with self.lock:
                 self._stats["callbacks_failed"] += 1
@@ -371,12 +381,7 @@ class MemoryNetwork:
                         host.notifying = False
         self.pump()
 
-    # -- inside: the lock is held unless it says otherwise ------------------------------------------------------
-
-    def _outbox(self) -> deque[Message]:
-        if not hasattr(self._thread, "outbox"):
-            self._thread.outbox = deque()
-        return self._thread.outbox
+    # -- inside: the lock is held unless it says otherwise --
 
     def _enqueue(self, message: Message, due: float) -> None:
         if self._in_flight >= IN_FLIGHT_MAX:
