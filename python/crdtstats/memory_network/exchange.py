@@ -108,7 +108,7 @@ class MemoryExchange:
                 for peer in peers:
                     if peer not in want.announcers and len(want.announcers) < ANNOUNCERS_MAX:
                         want.announcers.append(peer)
-            self._ask(fresh)
+            self._ask(cid for cid in fresh if cid in self._wants)  # the limit may have dropped some
         self._network.pump()
 
     def cancel(self, cids: Sequence[bytes]) -> None:
