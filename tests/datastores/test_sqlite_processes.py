@@ -39,7 +39,7 @@ from crdtstats.datastores import SQLiteDatastore
 from crdtstats.errors import ClosedError
 
 datastore = SQLiteDatastore(sys.argv[1])
-datastore.put("/a", b"parent")
+datastore.batch([("/a", b"parent"), ("/page/only", b"")])
 stop = threading.Event()
 
 def write():
@@ -48,8 +48,8 @@ def write():
 
 writer = threading.Thread(target=write)
 writer.start()
-query = datastore.query("/")
-next(query)
+query = datastore.query("/page")
+next(query)  # all that its page holds: the next one would have to ask SQLite
 try:
     for turn in range(12):
         child = os.fork()
