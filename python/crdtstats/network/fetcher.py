@@ -73,15 +73,21 @@ class Fetcher:
         )
 
     async def _by_walk(self, peer: Any, cids: Sequence[bytes], hints: Sequence[Any], ahead: int) -> None:
+        left = list(cids)
         try:
-            if not await self.walk.ask(peer, cids, ahead):
-                self._no_walk.add(peer)  # until it connects again
+            while left:
+                if not await self.walk.ask(peer, left, ahead, self._wanted.__contains__):
+                    self._no_walk.add(peer)  # until it connects again
+                    break
+                before, left = len(left), [cid for cid in left if cid in self._wanted]
+                if len(left) == before:
+                    break  # it has none of them; else they may only have been beyond the answer's size
         except RemoteError as error:
             await self._blame(peer, error)
-        left = [cid for cid in cids if cid in self._wanted]
+        left = [cid for cid in left if cid in self._wanted]
         if len(left) == len(cids):
             self._misses[peer] = min(self._misses.get(peer, 0) + 1, 8)
-        if left:  # missing there, or beyond the answer's size: wants that stand
+        if left:  # wants that stand until somebody has them
             self.bitswap.want(left, hints)
 
     async def _blame(self, peer: Any, error: Exception) -> None:

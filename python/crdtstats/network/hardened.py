@@ -110,6 +110,15 @@ class HardenedPubsub(Pubsub):
             await quietly(stream.reset())
             self._handle_dead_peer(peer)
 
+    async def write_msg(self, stream: Any, rpc_msg: Any) -> bool:
+        # Replayed messages are written beside the peer's queue, and a write of more than 64 KiB is not
+        # atomic: two at a time leave a stream that nobody can read.
+        lock = getattr(stream, "_crdtstats_writing", None)
+        if lock is None:
+            lock = stream._crdtstats_writing = trio.Lock()
+        async with lock:
+            return await super().write_msg(stream, rpc_msg)
+
     async def push_msg(self, msg_forwarder: Any, msg: Any) -> None:
         try:
             await super().push_msg(msg_forwarder, msg)

@@ -128,14 +128,21 @@ class Walk:
         self._busy.pop(peer, None)
         self._serving.pop(peer, None)
 
-    async def ask(self, peer: Any, cids: Sequence[bytes], ahead: int) -> bool:
+    async def ask(
+        self, peer: Any, cids: Sequence[bytes], ahead: int, still: Callable[[bytes], bool] = lambda cid: True
+    ) -> bool:
         """Ask ``peer`` for ``cids`` and up to ``ahead`` blocks below them.
 
+        Questions to one peer wait for each other; those CIDs for which ``still`` is false when the turn comes
+        are left out: the answer before may have brought them.
         ``False`` when it does not answer this protocol; raises ``RemoteError`` when what came is wrong.
         Pieces that were right have been taken by then.
         """
-        count_max = min(len(cids) + ahead, COUNT_MAX)
         async with self._busy.setdefault(peer, trio.Lock()):
+            cids = [cid for cid in cids if still(cid)]
+            if not cids:
+                return True
+            count_max = min(len(cids) + ahead, COUNT_MAX)
             self.counts["asked"] += 1
             try:
                 with trio.fail_after(STALL_S):
