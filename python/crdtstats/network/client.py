@@ -220,6 +220,8 @@ class NetworkNode:
         self.exchange.close()
         with self._changed:
             self._control.append(frame(Kind.STOP))
+            if self._child is not None and not self._ready.is_set():
+                self._child.kill()  # still importing: it holds nothing that is worth a second
             self._changed.notify_all()
         self._events.put(None)
         deadline = time.monotonic() + REAP_TIMEOUT_S

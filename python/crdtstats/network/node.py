@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -78,7 +79,11 @@ class Node(INotifee):
         self._redial = Redial(host, nursery)
         self._pacer = Pacer(self._publish)
         await nursery.start(fetcher.bitswap.run)
-        host.get_network().register_notifee(self)
+        network = host.get_network()
+        network.register_notifee(self)
+        for connections in list(network.connections.values()):  # peers that were faster
+            for connection in list(connections):
+                await self.connected(network, connection)
         nursery.start_soon(self._link.write)
         nursery.start_soon(self._pacer.run)
         nursery.start_soon(hardened.prune, gossip)
@@ -100,8 +105,7 @@ class Node(INotifee):
             self._pacer.put(topic.decode(), data)
         elif kind == Kind.WANT:
             names, *cids = unpack(payload, 4)
-            hints = [ID.from_base58(name.decode()) for name in names.split()]
-            self._fetcher.want(cids, hints, int.from_bytes(payload[:4], "big"))
+            self._fetcher.want(cids, _peers(names), int.from_bytes(payload[:4], "big"))
         elif kind == Kind.CANCEL:
             self._fetcher.cancel(unpack(payload))
         elif kind == Kind.HAVE:
@@ -181,3 +185,12 @@ class Node(INotifee):
                 log.info("the parent is gone")
                 scope.cancel()
             await trio.sleep(WATCH_PARENT_S)
+
+
+def _peers(names: bytes) -> list[ID]:
+    """Those of ``names`` that are peer ids: hints may come from any transport."""
+    peers: list[ID] = []
+    for name in names.split():
+        with contextlib.suppress(ValueError, KeyError):
+            peers.append(ID.from_base58(name.decode()))
+    return peers
