@@ -27,6 +27,8 @@ log = logging.getLogger("crdtstats.network.node")
 
 STATUS_S = 1.0
 CLOSE_TIMEOUT_S = 2.0
+DRAIN_TIMEOUT_S = 1.0
+"""What was broadcast before the stop has so long to leave."""
 WATCH_PARENT_S = 1.0
 
 
@@ -38,7 +40,7 @@ class Settings:
     listen: Sequence[str]
     peers: Sequence[str]
     parent: int
-    """Process id of the parent; 0: this is a thread of it."""
+    """Process id of the parent."""
 
 
 class Node(INotifee):
@@ -96,6 +98,8 @@ class Node(INotifee):
         hardened.settle()
         async for kind, payload in self._link.read():
             if kind == Kind.STOP:
+                with trio.move_on_after(DRAIN_TIMEOUT_S):
+                    await self._drain()
                 return
             await self._obey(kind, payload)
 
@@ -145,6 +149,12 @@ class Node(INotifee):
                 author = str(ID(message.from_id)).encode()
                 self._link.offer(Kind.MESSAGE, pack([topic, author, message.data]))
 
+    async def _drain(self) -> None:
+        await self._pacer.drained()
+        while any(len(queue) for queue in self._pubsub.peer_queues.values()):
+            await trio.sleep(0.005)
+        await trio.sleep(0.02)  # the last one has left its queue, not yet the socket
+
     # ---- connections (INotifee)
 
     async def connected(self, network: Any, conn: Any) -> None:
@@ -180,7 +190,7 @@ class Node(INotifee):
 
     async def _watch_parent(self, scope: trio.CancelScope) -> None:
         """Task: end of file does not come while a forked worker lives, and prctl may be refused."""
-        while self._settings.parent:
+        while True:
             if os.getppid() != self._settings.parent:
                 log.info("the parent is gone")
                 scope.cancel()
