@@ -99,17 +99,15 @@ impl Engine {
             }
         }
         let journal = counting.live()?;
-        let mut additions = Vec::with_capacity(batch.len());
-        for (key, addition) in keys.iter().zip(batch) {
-            let by = addition.amount.by;
-            if by > 0 {
-                let slot = journal.find_or_insert(key.as_bytes())?;
-                additions.push(match addition.amount.side {
-                    Side::Incr => (slot, by, 0),
-                    Side::Decr => (slot, 0, by),
-                });
-            }
-        }
+        let counted: Vec<_> = keys.iter().zip(batch).filter(|(_, addition)| addition.amount.by > 0).collect();
+        let keys: Vec<&[u8]> = counted.iter().map(|(key, _)| key.as_bytes()).collect();
+        let mut slots = Vec::with_capacity(keys.len());
+        journal.find_or_insert_all(&keys, &mut slots)?;
+        let sides = slots.into_iter().zip(&counted).map(|(slot, (_, addition))| match addition.amount {
+            Amount { side: Side::Incr, by } => (slot, by, 0),
+            Amount { side: Side::Decr, by } => (slot, 0, by),
+        });
+        let additions: Vec<_> = sides.collect();
         let was_clean = journal.dirty_len() == 0;
         match journal.add_batch(&additions, cursor) {
             Ok(()) => {
@@ -119,13 +117,7 @@ impl Engine {
                 }
                 Ok(())
             }
-            Err(error) => {
-                let key = match &error {
-                    crdtstats_journal::AddError::Overflow { slot } => journal.key(*slot).to_owned(),
-                    crdtstats_journal::AddError::Journal(_) => String::new(),
-                };
-                Err(EngineError::of_add(error, &key))
-            }
+            Err(error) => Err(EngineError::of_batch(error)),
         }
     }
 
@@ -151,7 +143,7 @@ impl Engine {
         match counting.journal.take() {
             Some(journal) if durable => Ok(journal.remove()?),
             Some(journal) => {
-                journal.abandon();
+                journal.abandon()?;
                 Ok(())
             }
             None => Ok(()),

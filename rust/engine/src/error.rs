@@ -28,8 +28,16 @@ pub enum EngineError {
 impl EngineError {
     pub(crate) fn of_add(error: AddError, key: &str) -> Self {
         match error {
-            AddError::Overflow { .. } => EngineError::Overflow { key: key.to_owned() },
-            AddError::Journal(error) => EngineError::Journal(error),
+            AddError::Overflow => EngineError::Overflow { key: key.to_owned() },
+            AddError::ForeignSlot => EngineError::Internal("a counter's slot belongs to another journal"),
+        }
+    }
+
+    pub(crate) fn of_batch(error: JournalError) -> Self {
+        match error {
+            JournalError::Overflow { key } => EngineError::Overflow { key },
+            JournalError::CursorBehind { name, held, asked } => EngineError::CursorBehind { name, at: held, position: asked },
+            error => EngineError::Journal(error),
         }
     }
 }

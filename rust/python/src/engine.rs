@@ -131,13 +131,13 @@ impl Engine {
         Ok(found.map_err(|error| engine_error(py, error))?.map(|found| plan(py, found)))
     }
 
-    /// Make the live journal. `random` is 96 fresh random bits, `section` 128.
-    fn start(&self, py: Python<'_>, journal_dir: PathBuf, random: [u8; 12], section: [u8; 16]) -> PyResult<()> {
+    /// Make the live journal. `random` is 96 fresh random bits, `section` 128, `table_seed` 64.
+    fn start(&self, py: Python<'_>, journal_dir: PathBuf, random: [u8; 12], section: [u8; 16], table_seed: u64) -> PyResult<()> {
         let mut generation = [0; 16];
         for (to, from) in generation.iter_mut().zip(SIGNED_GENERATION.iter().chain(&random)) {
             *to = *from;
         }
-        self.engine.start(&journal_dir, Generation(generation), section).map_err(|error| engine_error(py, error))
+        self.engine.start(&journal_dir, Generation(generation), section, table_seed).map_err(|error| engine_error(py, error))
     }
 
     fn begin_flush(&self, py: Python<'_>, signer: &Bound<'_, PyAny>) -> PyResult<Option<FlushPlan>> {
@@ -288,10 +288,15 @@ fn leftovers(py: Python<'_>, journal_dir: PathBuf) -> PyResult<Vec<PathBuf>> {
 
 pub fn journal_error(py: Python<'_>, error: JournalError) -> PyErr {
     let message = error.to_string();
-    match error.kind() {
-        crdtstats_journal::Kind::Usage => usage(py, &message),
-        crdtstats_journal::Kind::Unavailable => unavailable(py, &message),
-        crdtstats_journal::Kind::Data => data(py, &message),
+    match error {
+        JournalError::Io { .. } | JournalError::Full { .. } | JournalError::TooLarge { .. } => unavailable(py, &message),
+        JournalError::NoMemory { .. } | JournalError::Locked { .. } | JournalError::Gone { .. } => unavailable(py, &message),
+        JournalError::Damaged { .. } | JournalError::Version { .. } | JournalError::Features { .. } => data(py, &message),
+        JournalError::Key { .. } | JournalError::Replica { .. } | JournalError::CursorName { .. } => usage(py, &message),
+        JournalError::CursorBehind { .. } => usage(py, &message),
+        JournalError::Overflow { .. } => overflow(py, &message),
+        JournalError::Forked { .. } => closed(py, &message),
+        _ => internal(py, &message),
     }
 }
 
