@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 from crdtstats.cli import counting, demo
 from crdtstats.errors import CrdtStatsError, UsageError
@@ -49,8 +50,14 @@ def _complain(message: str, code: int) -> int:
     return code
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One line, without the usage: that is what ``--help`` is for."""
+        self.exit(WRONG_USE, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="crdtstats",
         description="PN-counters for many replicas and no leader.",
         formatter_class=_formatter(),
