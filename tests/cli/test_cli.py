@@ -6,6 +6,7 @@ import json
 import sys
 import types
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -16,7 +17,7 @@ from crdtstats.errors import UnavailableError, UsageError
 class Store:
     """Stands in for an open store."""
 
-    counts = {"a/b": 7, "a/c": -2, "a/new\nline": 3}
+    counts: ClassVar[dict[str, int]] = {"a/b": 7, "a/c": -2, "a/new\nline": 3}
 
     def __enter__(self) -> Store:
         return self

@@ -8,6 +8,7 @@ import os
 import sys
 from typing import Any
 
+from crdtstats.cli.shown import shown
 from crdtstats.errors import UsageError
 
 DIRECTORY_VARIABLE = "CRDTSTATS_DIR"
@@ -101,11 +102,6 @@ def _rows(options: argparse.Namespace, rows: list[tuple[str, int]]) -> None:
     width = max((len(str(value)) for _, value in rows), default=0)
     for key, value in rows:
         sys.stdout.write(f"{value:>{width}}  {shown(key)}\n")
-
-
-def shown(key: str) -> str:
-    """``key`` on one line: what would steer a terminal is escaped."""
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in key)
 
 
 def _count(text: str) -> int:

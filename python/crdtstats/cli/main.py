@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -25,6 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = _parser().parse_args(arguments)
     except SystemExit as exit_:  # argparse has already said why, or given the help
         return exit_.code if isinstance(exit_.code, int) else WRONG_USE
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A key may hold what the terminal's encoding does not.
+        sys.stdout.reconfigure(errors="backslashreplace")
     run: Callable[[argparse.Namespace], int] = options.run
     try:
         code = run(options)

@@ -210,7 +210,7 @@ class Run:
             replica.leave()
         below = {key.split("/", 2)[1] for key in self._plan.truth.probes if key.count("/") >= 2}
         totals = shown[0]["directories"]
-        rows = [(name, value) for name, value in totals.items() if name in below]
+        rows = [(name, value) for name, value in totals.items() if name in below and value]
         outcome.directories = sorted(rows, key=lambda row: (-row[1], row[0]))
         outcome.authors = [(key.removeprefix("authors/"), value) for key, value in shown[0]["authors"]]
         for replica, facts in zip(self._replicas, shown, strict=True):

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TextIO
 
+from crdtstats.cli.shown import shown
 from crdtstats.demo.driver import AUTHORS_SHOWN, Outcome, Progress
 from crdtstats.demo.plan import Plan
 
@@ -47,9 +48,9 @@ def write_json(out: TextIO, outcome: Outcome) -> None:
 
 def write_table(out: TextIO, outcome: Outcome) -> None:
     """Tables, and a last line that says it all."""
-    plan, shown = outcome.plan, facts(outcome)
-    directories = [(_plain(name) + "/", f"{value:,}") for name, value in outcome.directories]
-    authors = [(_plain(name), f"{value:,}") for name, value in outcome.authors]
+    plan, summary = outcome.plan, facts(outcome)
+    directories = [(shown(name) + "/", f"{value:,}") for name, value in outcome.directories]
+    authors = [(shown(name), f"{value:,}") for name, value in outcome.authors]
     replicas = [
         tuple(
             "-" if row[name] is None else f"{row[name]:,}"
@@ -72,11 +73,9 @@ def write_table(out: TextIO, outcome: Outcome) -> None:
         out.write(f"binary: {plan.binary_paths} paths, counted in commits/ only\n")
     if plan.refused_keys:
         out.write(f"left out: {plan.refused_keys} keys that are too long or too deep\n")
-    out.write(f"time to converge: {shown['converge_s']:.2f} s after the last increment\n")
-    out.write(
-        f"converged: {shown['replicas']} replicas, {shown['keys']} keys, {shown['increments']} increments,"
-        " totals equal git\n"
-    )
+    out.write(f"time to converge: {summary['converge_s']:.2f} s after the last increment\n")
+    counts = "{replicas} replicas, {keys} keys, {increments} increments".format_map(summary)
+    out.write(f"converged: {counts}, totals equal git\n")
 
 
 class Lines:
@@ -163,8 +162,3 @@ def _plain_table(out: TextIO) -> Any:
         out.write("\n")
 
     return write
-
-
-def _plain(name: str) -> str:
-    # A name out of somebody's history must not steer the terminal.
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in name)
