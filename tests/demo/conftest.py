@@ -9,6 +9,12 @@ import pytest
 from made_repository import Git, build
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "end_to_end: the demo with real stores over real libp2p (seconds each)"
+    )
+
+
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Git:
     return build(tmp_path_factory.mktemp("history") / "repo")

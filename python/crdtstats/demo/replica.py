@@ -39,7 +39,7 @@ def open_store(directory: Path, network: str, peers: list[str]) -> tuple[Any, Ca
     import crdtstats
 
     stats = crdtstats.open(directory, network=crdtstats.Network(name=network, listen=[LISTEN], peers=peers))
-    return stats, lambda: list(stats.status()["addresses"])
+    return stats, lambda: list(stats.status()["network"]["addrs"])
 
 
 class Replica:
