@@ -51,7 +51,7 @@ def run(
     if make_key is None:
         import crdtstats
 
-        make_key = crdtstats.key
+        make_key = crdtstats.CRDTStatsStore.key
     repository = Repository(repo)
     with _ended_in_order(), _directory(directory) as work:
         Lines(None if as_json else sys.stderr).phase("reading the history")
