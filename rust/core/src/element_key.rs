@@ -1,107 +1,81 @@
 //! Element keys: `/STATS/{incr|decr}/<data key>/<replica>/<generation>`.
 
-use crate::key::is_clean;
-
-/// The first component of every counter's element key.
-pub const NAMESPACE: &str = "/STATS";
-/// Elements of a generation that begins so count only from a signed node of their replica.
-pub const SIGNED_GENERATION_PREFIX: &str = "73696731";
-
-/// Which of the two sums of a PN-counter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// Which half of a PN-counter.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub enum Side {
     Incr,
     Decr,
 }
 
-impl Side {
-    /// Its component of the element key.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Side::Incr => "incr",
-            Side::Decr => "decr",
-        }
-    }
-}
+/// Hex digits with which every generation begins whose elements count from nodes signed by their owner only.
+pub const SIGNED_GENERATION_PREFIX: &str = "73696731";
 
-/// What an element is about, by its clean key. All texts are slices of the key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+const INCR: &str = "/STATS/incr/";
+const DECR: &str = "/STATS/decr/";
+
+/// What a clean element key names.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ElementKey<'a> {
-    /// A sub-counter.
     Counter {
         side: Side,
-        /// The data key, without leading `/`. It holds what lies between kind and replica; where the key has fewer
-        /// than three components after its kind, all of them but the last.
+        /// Where it counts; no leading `/`.
         path: &'a str,
-        /// Whether the key has a data key, a replica and a generation. If not, the whole element key is the
-        /// sub-counter's identity, and it counts in prefixes at and above `path` only (strictly above itself).
+        /// Three components or more after the kind. Else it counts at `path`, strictly above itself, and has no
+        /// replica or generation: the element key as a whole is the sub-counter.
         exact: bool,
-        /// As text; `""` where not `exact`.
         replica: &'a str,
-        /// As text; `""` where not `exact`.
         generation: &'a str,
     },
-    /// Something else that shares the DAG.
     Other,
 }
 
-impl<'a> ElementKey<'a> {
-    /// Tells what a *clean* element key is about; a key that is not clean is `Other`: clean first, then judge.
-    #[must_use]
-    pub fn parse(key: &'a str) -> Self {
-        Self::parse_counter(key).unwrap_or(ElementKey::Other)
-    }
-
-    fn parse_counter(key: &'a str) -> Option<Self> {
-        let rest = key.strip_prefix(NAMESPACE)?;
-        let (side, rest) = match rest.get(..6) {
-            Some("/incr/") => (Side::Incr, rest.get(6..)?),
-            Some("/decr/") => (Side::Decr, rest.get(6..)?),
-            _ => return None,
-        };
-        if !is_clean(key) {
-            return None;
-        }
-        let (head, generation) = rest.rsplit_once('/').unwrap_or(("", rest));
-        match head.rsplit_once('/') {
-            Some((path, replica)) => Some(ElementKey::Counter {
-                side,
-                path,
-                exact: true,
-                replica,
-                generation,
-            }),
-            None => Some(ElementKey::Counter {
-                side,
-                path: head,
-                exact: false,
-                replica: "",
-                generation: "",
-            }),
-        }
-    }
-}
-
-/// The element key of a sub-counter; `data_key` is clean and has no leading `/`.
+/// The element key of one side of a sub-counter.
 #[must_use]
 pub fn encode(side: Side, data_key: &str, replica: &str, generation: &str) -> String {
-    let parts = [
-        NAMESPACE,
-        "/",
-        side.as_str(),
-        "/",
-        data_key,
-        "/",
-        replica,
-        "/",
-        generation,
-    ];
-    parts.concat()
+    let kind = match side {
+        Side::Incr => INCR,
+        Side::Decr => DECR,
+    };
+    [kind, data_key, "/", replica, "/", generation].concat()
 }
 
-/// Whether elements of this generation count only from a signed node.
+/// Read a clean element key.
+#[must_use]
+pub fn parse(key: &str) -> ElementKey<'_> {
+    let (side, rest) = match (key.strip_prefix(INCR), key.strip_prefix(DECR)) {
+        (Some(rest), _) => (Side::Incr, rest),
+        (_, Some(rest)) => (Side::Decr, rest),
+        _ => return ElementKey::Other,
+    };
+    let Some((above, generation)) = rest.rsplit_once('/') else {
+        return ElementKey::Counter { side, path: "", exact: false, replica: "", generation: "" };
+    };
+    match above.rsplit_once('/') {
+        Some((path, replica)) => ElementKey::Counter { side, path, exact: true, replica, generation },
+        None => ElementKey::Counter { side, path: above, exact: false, replica: "", generation: "" },
+    }
+}
+
+/// Whether elements of this generation count from nodes signed by their owner only.
 #[must_use]
 pub fn is_signed_generation(generation: &str) -> bool {
     generation.starts_with(SIGNED_GENERATION_PREFIX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_two_components_are_replica_and_generation() {
+        let counter = |side, path, exact, replica, generation| ElementKey::Counter { side, path, exact, replica, generation };
+        let key = encode(Side::Incr, "a/b", "r", "g");
+        assert_eq!(key, "/STATS/incr/a/b/r/g");
+        assert_eq!(parse(&key), counter(Side::Incr, "a/b", true, "r", "g"));
+        assert_eq!(parse("/STATS/decr/x/r/g"), counter(Side::Decr, "x", true, "r", "g"));
+        assert_eq!(parse("/STATS/incr/x/y"), counter(Side::Incr, "x", false, "", ""));
+        assert_eq!(parse("/STATS/incr/x"), counter(Side::Incr, "", false, "", ""));
+        assert_eq!(parse("/STATS/incr"), ElementKey::Other);
+        assert_eq!(parse("/STATS/other/a/b/c"), ElementKey::Other);
+    }
 }

@@ -1,139 +1,133 @@
-//! Data keys: `/`-separated text, cleaned as go-datastore cleans.
-
-use std::borrow::Cow;
-
-use thiserror::Error;
+//! Keys as text: cleaned as go-datastore cleans them, limited as named in `limits`.
 
 use crate::limits::{KEY_BYTES_MAX, KEY_DEPTH_MAX};
+use std::borrow::Cow;
 
-/// Why a data key is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+/// A key that cannot be used.
+#[derive(thiserror::Error, Clone, PartialEq, Eq, Debug)]
 pub enum KeyError {
-    #[error("the empty key (the root) can be read, never written")]
+    #[error("the empty key (the root) can be read, but not counted on")]
     Root,
-    #[error("the key has {bytes} bytes, the limit is {KEY_BYTES_MAX}")]
-    TooLong { bytes: usize },
-    #[error("the key has {depth} components, the limit is {KEY_DEPTH_MAX}")]
-    TooDeep { depth: usize },
+    #[error("the key has {len} bytes, at most {max} are taken: {start}…", max = KEY_BYTES_MAX)]
+    TooLong { len: usize, start: String },
+    #[error("the key has {depth} components, at most {max} are taken: {start}…", max = KEY_DEPTH_MAX)]
+    TooDeep { depth: usize, start: String },
 }
 
-/// The clean form: a leading `/`, no empty, `.` or `..` component, no `/` at the end. The root is `/`.
-/// Costs no allocation where `text` is clean.
+/// The clean form with a leading `/`: no empty, `.` or `..` component, no trailing `/`. What is clean is not copied.
 #[must_use]
-pub fn clean(text: &str) -> Cow<'_, str> {
-    match text.strip_prefix('/') {
-        Some("") => Cow::Borrowed(text),
-        Some(rest) if is_clean_path(rest) => Cow::Borrowed(text),
-        _ => Cow::Owned(format!("/{}", join(text))),
+pub fn clean(key: &str) -> Cow<'_, str> {
+    match key.strip_prefix('/') {
+        Some(rest) if !rest.is_empty() && is_clean(rest) => Cow::Borrowed(key),
+        _ => Cow::Owned(format!("/{}", without_slash(key))),
     }
 }
 
-/// Whether `text` is its own clean form.
-#[must_use]
-pub fn is_clean(text: &str) -> bool {
-    matches!(text.strip_prefix('/'), Some(rest) if rest.is_empty() || is_clean_path(rest))
-}
-
-/// The clean form without its leading `/`, within the limits of a key that is written. The root is refused.
-pub fn data_key(text: &str) -> Result<Cow<'_, str>, KeyError> {
-    let key = prefix(text)?;
-    if key.is_empty() {
-        Err(KeyError::Root)
-    } else {
-        Ok(key)
+/// The clean form without leading `/`, of any length; `""` is the root.
+fn without_slash(key: &str) -> Cow<'_, str> {
+    let rest = key.strip_prefix('/').unwrap_or(key);
+    if rest.is_empty() || is_clean(rest) {
+        return Cow::Borrowed(rest);
     }
-}
-
-/// As `data_key`, but the root is allowed: `""`.
-pub fn prefix(text: &str) -> Result<Cow<'_, str>, KeyError> {
-    let bare = text.strip_prefix('/').unwrap_or(text);
-    let key = if bare.is_empty() || is_clean_path(bare) {
-        Cow::Borrowed(bare)
-    } else {
-        Cow::Owned(join(text))
-    };
-    if key.len() > KEY_BYTES_MAX {
-        return Err(KeyError::TooLong { bytes: key.len() });
-    }
-    // Too few bytes for too many components is the common case: nothing to count.
-    if key.len() >= 2 * KEY_DEPTH_MAX {
-        let depth = key.bytes().filter(|&byte| byte == b'/').count() + 1;
-        if depth > KEY_DEPTH_MAX {
-            return Err(KeyError::TooDeep { depth });
+    let mut parts: Vec<&str> = Vec::new();
+    for part in key.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
         }
+    }
+    Cow::Owned(parts.join("/"))
+}
+
+fn is_clean(rest: &str) -> bool {
+    rest.split('/').all(|part| !matches!(part, "" | "." | ".."))
+}
+
+/// A key that can be counted on: clean, without leading `/`.
+///
+/// # Errors
+/// The root, or a key beyond a limit.
+pub fn data_key(key: &str) -> Result<Cow<'_, str>, KeyError> {
+    let key = prefix(key)?;
+    if key.is_empty() { Err(KeyError::Root) } else { Ok(key) }
+}
+
+/// A key or prefix that can be read: clean, without leading `/`; `""` is the root.
+///
+/// # Errors
+/// It is beyond a limit.
+pub fn prefix(key: &str) -> Result<Cow<'_, str>, KeyError> {
+    let key = without_slash(key);
+    let start = || key.chars().take(40).collect::<String>();
+    if key.len() > KEY_BYTES_MAX {
+        return Err(KeyError::TooLong { len: key.len(), start: start() });
+    }
+    let depth = key.bytes().filter(|&b| b == b'/').count() + 1;
+    if depth > KEY_DEPTH_MAX {
+        return Err(KeyError::TooDeep { depth, start: start() });
     }
     Ok(key)
 }
 
-/// One component that stands for `part`, whatever its bytes; different parts give different components.
-/// A part that is a component as it is stays so. Otherwise `/`, `%` and bytes that are not UTF-8 become `%XX`,
-/// and so do the dots of `.` and `..`; the empty part becomes `%00` (a real NUL is never encoded).
+/// One component from any name: percent-encoded where it holds `/`, is empty, `.` or `..`, or is not UTF-8.
+///
+/// `%` itself is encoded too, whenever anything is, or where it could be read as an encoding: two names never meet.
 #[must_use]
-pub fn component(part: &[u8]) -> String {
-    if part.is_empty() {
-        return "%00".to_owned();
-    }
-    let dots = part == b"." || part == b"..";
-    let text = std::str::from_utf8(part);
-    if let Ok(text) = text
-        && !dots
-        && !part.contains(&b'/')
-        && !holds_escape(part)
-    {
+pub fn component(name: &[u8]) -> String {
+    use std::fmt::Write as _;
+    let text = std::str::from_utf8(name).ok();
+    if let Some(text) = text.filter(|t| !matches!(*t, "" | "." | "..") && !t.contains(['/', '%'])) {
         return text.to_owned();
     }
-    let mut out = String::with_capacity(part.len() + 16);
-    for chunk in part.utf8_chunks() {
-        for character in chunk.valid().chars() {
-            match character {
+    let mut out = String::new();
+    if name.is_empty() {
+        out.push_str("%");
+    }
+    for chunk in name.utf8_chunks() {
+        let dots = matches!(name, b"." | b"..");
+        for c in chunk.valid().chars() {
+            match c {
                 '/' => out.push_str("%2F"),
                 '%' => out.push_str("%25"),
                 '.' if dots => out.push_str("%2E"),
-                other => out.push(other),
+                c => out.push(c),
             }
         }
         for byte in chunk.invalid() {
-            out.push_str(&format!("%{byte:02X}"));
+            let _ = write!(out, "%{byte:02X}");
         }
     }
     out
 }
 
-/// Whether some `%XX` is in there: such a part is encoded too, else it would stand for two parts.
-fn holds_escape(part: &[u8]) -> bool {
-    part.windows(3)
-        .any(|window| matches!(window, [b'%', high, low] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit()))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Whether a path without leading `/` is clean: no component is empty, `.` or `..`.
-fn is_clean_path(path: &str) -> bool {
-    let mut length = 0_usize;
-    let mut dots_only = true;
-    for byte in path.bytes() {
-        if byte == b'/' {
-            if length == 0 || dots_only && length <= 2 {
-                return false;
-            }
-            length = 0;
-            dots_only = true;
-        } else {
-            length += 1;
-            dots_only &= byte == b'.';
-        }
+    #[test]
+    fn limits_are_checked_on_the_clean_form() {
+        assert_eq!(data_key("//a/./b/../c//").unwrap(), "a/c");
+        assert_eq!(data_key("/.."), Err(KeyError::Root));
+        assert_eq!(prefix("").unwrap(), "");
+        assert!(data_key(&"k".repeat(KEY_BYTES_MAX)).is_ok());
+        assert!(matches!(data_key(&"k".repeat(KEY_BYTES_MAX + 1)), Err(KeyError::TooLong { .. })));
+        assert!(data_key(&vec!["k"; KEY_DEPTH_MAX].join("/")).is_ok());
+        assert!(matches!(data_key(&vec!["k"; KEY_DEPTH_MAX + 1].join("/")), Err(KeyError::TooDeep { .. })));
     }
-    length > 0 && !(dots_only && length <= 2)
-}
 
-fn join(text: &str) -> String {
-    let mut components: Vec<&str> = Vec::new();
-    for component in text.split('/') {
-        match component {
-            "" | "." => {}
-            ".." => {
-                components.pop();
-            }
-            other => components.push(other),
+    #[test]
+    fn components_of_different_names_differ() {
+        let names: [&[u8]; 12] =
+            [b"", b".", b"..", b"...", b"a/b", b"a%2Fb", b"%", b"%25", b"\xff", b"%FF", b"a.b", "é".as_bytes()];
+        let mut seen: Vec<_> = names.iter().map(|n| component(n)).collect();
+        for key in &seen {
+            assert_eq!(data_key(key).unwrap(), key.as_str());
+            assert!(!key.contains('/'));
         }
+        seen.sort();
+        seen.dedup();
+        assert_eq!(seen.len(), names.len());
+        assert_eq!(component(b"plain name"), "plain name");
     }
-    components.join("/")
 }

@@ -1,138 +1,125 @@
-//! A DAG node: a delta and the links to the heads that it replaces.
-
-use thiserror::Error;
+//! DAG nodes: links and a delta in dag-pb.
 
 use crate::cid::Cid;
-use crate::dag_pb;
-use crate::delta::{self, Delta, SignatureField};
-use crate::error::{Fault, WireError};
-use crate::identity::{SignError, Signer};
-use crate::key::is_clean;
-use crate::limits::{BLOCK_BYTES_MAX, TOPIC_BYTES_MAX};
-use crate::signature::{SIGNATURE_BYTES, SIGNATURE_START, message};
-use crate::varint::{bytes_field_len, put_length_field};
+use crate::delta::{self, Delta};
+use crate::error::WireError;
+use crate::identity::Signer;
+use crate::key;
+use crate::limits::BLOCK_BYTES_TAKEN_MAX;
+use crate::proto::{self, bytes_len, push_bytes};
+use crate::{signature, varint};
 
-/// A decoded node; its texts and values are slices of the block.
-#[derive(Debug, Clone)]
+const WHAT: &str = "DAG node";
+const LINK: &str = "DAG link";
+/// Field of a dag-pb node that holds a link, and that which holds the data.
+const LINKS_FIELD: u64 = 2;
+const DATA_FIELD: u64 = 1;
+
+/// A decoded node, borrowed from its block.
+#[derive(Debug)]
 pub struct Node<'a> {
-    /// In the block's order.
+    /// In the order in which they lie.
     pub links: Vec<Cid>,
     pub delta: Delta<'a>,
-    pub(crate) signature: SignatureField,
+    /// Whether a signature is where one may be: the only field 101, at the very end of the block.
+    pub(crate) signature_in_place: bool,
 }
 
-/// Why a node could not be signed.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum EncodeError {
-    #[error(transparent)]
-    Sign(#[from] SignError),
-    #[error("the topic has {bytes} bytes, the limit is {TOPIC_BYTES_MAX}")]
-    TopicTooLong { bytes: usize },
-    #[error("the node's author is not the replica that signs")]
-    NotTheAuthor,
-}
-
-impl Node<'_> {
-    /// Whether a newer version wrote this: kept, served and walked, but not merged.
-    #[must_use]
-    pub fn is_from_newer_version(&self) -> bool {
-        self.delta
-            .native
-            .as_ref()
-            .is_some_and(|native| native.unknown)
-    }
-}
-
-/// Decodes a block of at most 4 MiB. Cost: one pass; no element is copied.
+/// Read a block. Data may come before links; links may lack name and size.
+///
+/// # Errors
+/// It is no DAG node: too large, truncated, malformed, or a link is no CID.
 pub fn decode(block: &[u8]) -> Result<Node<'_>, WireError> {
-    if block.len() > BLOCK_BYTES_MAX {
-        let fault = Fault::TooLarge {
-            bytes: block.len(),
-            max: BLOCK_BYTES_MAX,
-        };
-        return Err(WireError::new("block", 0, fault));
+    if block.len() > BLOCK_BYTES_TAKEN_MAX {
+        return Err(WireError::TooLarge { what: WHAT, len: block.len(), max: BLOCK_BYTES_TAKEN_MAX });
     }
-    let frame = dag_pb::decode(block)?;
-    let (delta, signature) = delta::decode(frame.data, frame.data_at)?;
+    let (mut links, mut data, mut data_last) = (Vec::new(), None, false);
+    for field in proto::fields(block, WHAT) {
+        let field = field?;
+        let bytes = proto::bytes(field.value, WHAT)?;
+        data_last = field.number == DATA_FIELD;
+        match field.number {
+            LINKS_FIELD => links.push(decode_link(bytes)?),
+            DATA_FIELD if data.is_none() => data = Some(bytes),
+            DATA_FIELD => return Err(WireError::malformed(WHAT, "it has data twice")),
+            _ => return Err(WireError::malformed(WHAT, "it has an unknown field")),
+        }
+    }
+    let decoded = delta::decode(data.unwrap_or_default())?;
     Ok(Node {
-        links: frame.links,
-        delta,
-        signature,
+        links,
+        delta: decoded.delta,
+        signature_in_place: data_last && decoded.signatures == 1 && decoded.ends_with_signature,
     })
 }
 
-/// As `decode`, of a block that must be the DAG node that `cid` names. Cost: one hash of the block more.
-pub fn decode_checked<'a>(cid: &Cid, block: &'a [u8]) -> Result<Node<'a>, WireError> {
-    cid.check_node()?;
-    if block.len() <= BLOCK_BYTES_MAX {
-        cid.check(block)?;
+fn decode_link(message: &[u8]) -> Result<Cid, WireError> {
+    let mut cid = None;
+    for field in proto::fields(message, LINK) {
+        let field = field?;
+        match field.number {
+            1 => cid = Some(Cid::from_bytes(proto::bytes(field.value, LINK)?)?),
+            2 => drop(proto::text(field.value, LINK)?),
+            3 => drop(proto::number(field.value, LINK)?),
+            _ => return Err(WireError::malformed(LINK, "it has an unknown field")),
+        }
     }
-    decode(block)
+    cid.ok_or(WireError::malformed(LINK, "it has no hash"))
 }
 
-/// The block of a node with these links in this order; unsigned.
+fn push_links(out: &mut Vec<u8>, links: &[Cid]) {
+    for link in links {
+        let hash = link.as_bytes();
+        // Name "" and Tsize 0 are both present.
+        varint::push(out, (LINKS_FIELD << 3) | 2);
+        varint::push(out, (bytes_len(1, hash.len()) + 4) as u64);
+        push_bytes(out, 1, hash);
+        out.extend_from_slice(&[0x12, 0, 0x18, 0]);
+    }
+}
+
+/// The block of a node: links in the order given, then the delta.
 #[must_use]
 pub fn encode(links: &[Cid], delta: &Delta<'_>) -> Vec<u8> {
-    encode_with_room(links, delta, 0)
+    let mut out = Vec::new();
+    push_links(&mut out, links);
+    push_bytes(&mut out, DATA_FIELD, &delta::encode(delta));
+    out
 }
 
-/// The block of a node signed for `topic`; `delta.native.author` must be the signer. The caller sorts the links.
-/// Cost: two hashes of the block and about 20 µs.
-pub fn encode_signed(
-    links: &[Cid],
-    delta: &Delta<'_>,
-    signer: &dyn Signer,
-    topic: &str,
-) -> Result<Vec<u8>, EncodeError> {
-    let author = delta.native.as_ref().map(|native| native.author);
-    if author != Some(signer.peer_id().as_bytes()) {
-        return Err(EncodeError::NotTheAuthor);
-    }
-    let mut block = encode_with_room(links, delta, SIGNATURE_START.len() + SIGNATURE_BYTES);
-    let message = message(topic, &block).ok_or(EncodeError::TopicTooLong { bytes: topic.len() })?;
-    let signature = signer.sign(&message)?;
-    block.extend_from_slice(&SIGNATURE_START);
-    block.extend_from_slice(&signature);
-    Ok(block)
+/// The block of a signed node: links in the order given, then the delta, which ends with the signature.
+///
+/// # Errors
+/// The signer refuses.
+pub fn encode_signed(links: &[Cid], delta: &Delta<'_>, signer: &dyn Signer, topic: &str) -> Result<Vec<u8>, WireError> {
+    let delta = delta::encode(delta);
+    let mut out = Vec::with_capacity(delta.len() + links.len() * 64 + 128);
+    push_links(&mut out, links);
+    varint::push(&mut out, (DATA_FIELD << 3) | 2);
+    // The lengths in front count the signature in.
+    varint::push(&mut out, (delta.len() + signature::FIELD_BYTES) as u64);
+    out.extend_from_slice(&delta);
+    let message = signature::message(topic, &out)?;
+    let signed = signer.sign(&message).map_err(|error| WireError::Sign { reason: error.to_string() })?;
+    signature::push_field(&mut out, &signed);
+    Ok(out)
 }
 
-/// The block up to where `room` more bytes of its Delta belong: the lengths in front count them in.
-fn encode_with_room(links: &[Cid], delta: &Delta<'_>, room: usize) -> Vec<u8> {
-    let data_len = delta::encoded_len(delta) + room;
-    let mut block = Vec::with_capacity(dag_pb::links_len(links) + bytes_field_len(1, data_len));
-    dag_pb::put_links(&mut block, links);
-    put_length_field(&mut block, 1, data_len);
-    delta::put(&mut block, delta);
-    block
-}
-
-/// Whether `block`, of which `node` was decoded, is byte for byte what we would write: links first, sorted, each once;
-/// elements with clean keys and without id; no tombstones; nothing unknown; a signature last or none.
-/// Cost: one encoding.
+/// Whether a block is, byte for byte, what this version writes: links first, sorted and unique, defaults omitted, clean
+/// keys, no ids, nothing unknown.
 #[must_use]
 pub fn is_exact_form(block: &[u8], node: &Node<'_>) -> bool {
-    let delta = &node.delta;
-    let unsigned_len = match node.signature {
-        SignatureField::Absent => Some(block.len()),
-        SignatureField::At(at) => signature_begins_at(block, at).then_some(at),
-        SignatureField::Repeated => None,
-    };
-    let Some((unsigned, signature)) = unsigned_len.and_then(|at| block.split_at_checked(at)) else {
+    let sorted = node.links.is_sorted_by(|a, b| a < b);
+    let clean = node.delta.elements.iter().all(|e| e.id.is_empty() && key::clean(e.key) == e.key);
+    let known = node.delta.native.as_ref().is_some_and(|native| !native.unknown);
+    if !(sorted && clean && known && node.signature_in_place) {
         return false;
-    };
-    node.links.is_sorted_by(|a, b| a < b)
-        && delta.tombstones.is_empty()
-        && delta
-            .elements
-            .iter()
-            .all(|element| element.id.is_empty() && is_clean(element.key))
-        && delta.native.as_ref().is_none_or(|native| !native.unknown)
-        && unsigned == encode_with_room(&node.links, delta, signature.len())
-}
-
-/// Whether the field 101 whose tag is at `at` is a signature and the block's last 67 bytes.
-pub(crate) fn signature_begins_at(block: &[u8], at: usize) -> bool {
-    block.get(at..).is_some_and(|end| {
-        end.len() == SIGNATURE_START.len() + SIGNATURE_BYTES && end.starts_with(&SIGNATURE_START)
-    })
+    }
+    let delta = delta::encode(&node.delta);
+    let mut unsigned = Vec::with_capacity(block.len());
+    push_links(&mut unsigned, &node.links);
+    varint::push(&mut unsigned, (DATA_FIELD << 3) | 2);
+    varint::push(&mut unsigned, (delta.len() + signature::FIELD_BYTES) as u64);
+    unsigned.extend_from_slice(&delta);
+    block.len() == unsigned.len() + signature::FIELD_BYTES && block.starts_with(&unsigned)
 }
