@@ -34,13 +34,18 @@ pub fn decode(block: &[u8]) -> Result<Node<'_>, WireError> {
         return Err(WireError::TooLarge { what: WHAT, len: block.len(), max: BLOCK_BYTES_TAKEN_MAX });
     }
     let (mut links, mut data, mut data_last) = (Vec::new(), None, false);
+    let mut links_ended = false;
     for field in proto::fields(block, WHAT) {
         let field = field?;
         let bytes = proto::bytes(field.value, WHAT)?;
         data_last = field.number == DATA_FIELD;
         match field.number {
+            LINKS_FIELD if links_ended => return Err(WireError::malformed(WHAT, "it has links before and after its data")),
             LINKS_FIELD => links.push(decode_link(bytes)?),
-            DATA_FIELD if data.is_none() => data = Some(bytes),
+            DATA_FIELD if data.is_none() => {
+                data = Some(bytes);
+                links_ended = !links.is_empty();
+            }
             DATA_FIELD => return Err(WireError::malformed(WHAT, "it has data twice")),
             _ => return Err(WireError::malformed(WHAT, "it has an unknown field")),
         }
@@ -54,12 +59,17 @@ pub fn decode(block: &[u8]) -> Result<Node<'_>, WireError> {
 }
 
 fn decode_link(message: &[u8]) -> Result<Cid, WireError> {
-    let mut cid = None;
+    let (mut cid, mut last) = (None, 0);
     for field in proto::fields(message, LINK) {
         let field = field?;
+        // As strict and as lenient as Go's decoder: what one takes and the other refuses would split the DAG.
+        if field.number <= last {
+            return Err(WireError::malformed(LINK, "a field is there twice or out of order"));
+        }
+        last = field.number;
         match field.number {
-            1 => cid = Some(Cid::from_bytes(proto::bytes(field.value, LINK)?)?),
-            2 => drop(proto::text(field.value, LINK)?),
+            1 => cid = Some(Cid::from_link(proto::bytes(field.value, LINK)?)?),
+            2 => drop(proto::bytes(field.value, LINK)?),
             3 => drop(proto::number(field.value, LINK)?),
             _ => return Err(WireError::malformed(LINK, "it has an unknown field")),
         }
