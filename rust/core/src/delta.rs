@@ -12,6 +12,9 @@ pub const NATIVE_FIELD: u64 = 100;
 /// Field of Delta that holds the signature, as its very last bytes.
 pub const SIGNATURE_FIELD: u64 = 101;
 
+/// The greatest kind of node that this version knows.
+pub const KIND_MAX: u64 = 2;
+
 /// One (key, value) of a delta, borrowed from the block.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Element<'a> {
@@ -49,6 +52,12 @@ impl<'a> Native<'a> {
     #[must_use]
     pub fn delta(author: &'a [u8], section: [u8; 16], sequence: u64) -> Self {
         Native { author, section, sequence, kind: 0, covers: &[], chunk_count: 0, unknown: false }
+    }
+
+    /// Whether a newer version wrote this node: it is kept, served and walked, but not merged.
+    #[must_use]
+    pub fn is_from_newer_version(&self) -> bool {
+        self.unknown || self.kind > KIND_MAX
     }
 
     fn decode(message: &'a [u8]) -> Result<Self, WireError> {

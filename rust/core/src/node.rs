@@ -121,7 +121,7 @@ pub fn encode_signed(links: &[Cid], delta: &Delta<'_>, signer: &dyn Signer, topi
 pub fn is_exact_form(block: &[u8], node: &Node<'_>) -> bool {
     let sorted = node.links.is_sorted_by(|a, b| a < b);
     let clean = node.delta.elements.iter().all(|e| e.id.is_empty() && key::clean(e.key) == e.key);
-    let known = node.delta.native.as_ref().is_some_and(|native| !native.unknown);
+    let known = node.delta.native.as_ref().is_some_and(|native| !native.is_from_newer_version());
     if !(sorted && clean && known && node.signature_in_place) {
         return false;
     }
