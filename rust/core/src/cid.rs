@@ -29,11 +29,24 @@ const WHAT: &str = "CID";
 fn split(bytes: &[u8]) -> Result<(Parts<'_>, &[u8]), WireError> {
     let malformed = |problem| WireError::malformed(WHAT, problem);
     if let Some(rest) = bytes.strip_prefix(&[0x12, 0x20]) {
-        let (digest, rest) = rest.split_at_checked(32).ok_or(malformed("version 0 has 34 bytes"))?;
+        let (digest, rest) = rest
+            .split_at_checked(32)
+            .ok_or(malformed("version 0 has 34 bytes"))?;
         let multihash = bytes.get(..34).unwrap_or_default();
-        return Ok((Parts { version: 0, codec: DAG_PB, multihash, hash: 0x12, digest }, rest));
+        return Ok((
+            Parts {
+                version: 0,
+                codec: DAG_PB,
+                multihash,
+                hash: 0x12,
+                digest,
+            },
+            rest,
+        ));
     }
-    let number = |rest| varint::split_minimal(rest).ok_or_else(|| malformed("a number is truncated or not minimal"));
+    let number = |rest| {
+        varint::split_minimal(rest).ok_or_else(|| malformed("a number is truncated or not minimal"))
+    };
     let (version, rest) = number(bytes)?;
     if version != 1 {
         return Err(malformed("the version is 0 or 1"));
@@ -41,10 +54,23 @@ fn split(bytes: &[u8]) -> Result<(Parts<'_>, &[u8]), WireError> {
     let (codec, from_multihash) = number(rest)?;
     let (hash, rest) = number(from_multihash)?;
     let (len, rest) = number(rest)?;
-    let split = usize::try_from(len).ok().and_then(|len| rest.split_at_checked(len));
+    let split = usize::try_from(len)
+        .ok()
+        .and_then(|len| rest.split_at_checked(len));
     let (digest, rest) = split.ok_or(malformed("the digest is shorter than it says"))?;
-    let multihash = from_multihash.get(..from_multihash.len() - rest.len()).unwrap_or_default();
-    Ok((Parts { version, codec, multihash, hash, digest }, rest))
+    let multihash = from_multihash
+        .get(..from_multihash.len() - rest.len())
+        .unwrap_or_default();
+    Ok((
+        Parts {
+            version,
+            codec,
+            multihash,
+            hash,
+            digest,
+        },
+        rest,
+    ))
 }
 
 fn parts(bytes: &[u8]) -> Result<Parts<'_>, WireError> {
@@ -58,7 +84,11 @@ impl Cid {
     /// It is truncated, too long, of an unknown version, or has a number that is not minimal.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, WireError> {
         if bytes.len() > CID_BYTES_MAX {
-            return Err(WireError::TooLarge { what: WHAT, len: bytes.len(), max: CID_BYTES_MAX });
+            return Err(WireError::TooLarge {
+                what: WHAT,
+                len: bytes.len(),
+                max: CID_BYTES_MAX,
+            });
         }
         match split(bytes)? {
             (_, []) => Ok(Cid(bytes.into())),
@@ -72,7 +102,10 @@ impl Cid {
     /// It is truncated, of an unknown version, or has a number that is not minimal.
     pub fn from_link(bytes: &[u8]) -> Result<Self, WireError> {
         let (_, rest) = split(bytes)?;
-        Ok(Cid(bytes.get(..bytes.len() - rest.len()).unwrap_or_default().into()))
+        Ok(Cid(bytes
+            .get(..bytes.len() - rest.len())
+            .unwrap_or_default()
+            .into()))
     }
 
     /// Read a CID as text: base32 (`b…`), or base58 for version 0.
@@ -85,7 +118,10 @@ impl Cid {
             None if text.starts_with("Qm") => base::from_base58(text),
             None => None,
         };
-        Cid::from_bytes(&bytes.ok_or(WireError::malformed(WHAT, "the text is neither base32 (b...) nor version 0 (Qm...)"))?)
+        Cid::from_bytes(&bytes.ok_or(WireError::malformed(
+            WHAT,
+            "the text is neither base32 (b...) nor version 0 (Qm...)",
+        ))?)
     }
 
     /// The version 1 CID of a DAG node.
@@ -106,13 +142,19 @@ impl Cid {
             (*number, rest) = varint::split_minimal(rest).ok_or_else(|| malformed.clone())?;
         }
         let [version, codec, hash, len] = numbers;
-        if !rest.is_empty() || version > 1 || (version == 0 && (codec, hash, len) != (DAG_PB, 0x12, 32)) {
+        if !rest.is_empty()
+            || version > 1
+            || (version == 0 && (codec, hash, len) != (DAG_PB, 0x12, 32))
+        {
             return Err(malformed);
         }
         let kind = HashKind::from_code(hash).ok_or(WireError::UnknownHash { code: hash })?;
         let digest = kind.digest(block);
         if digest.len() as u64 != len {
-            return Err(WireError::malformed("block prefix", "the digest's length is not the hash function's"));
+            return Err(WireError::malformed(
+                "block prefix",
+                "the digest's length is not the hash function's",
+            ));
         }
         Cid::from_bytes(Self::build(version, codec, hash, &digest).as_bytes())
     }
@@ -142,7 +184,11 @@ impl Cid {
     /// The same identifier in version 1: nodes are known by it, whatever their links and heads say.
     #[must_use]
     pub fn into_v1(self) -> Self {
-        if self.version() == 0 { Self::build(1, DAG_PB, self.hash_code(), self.digest()) } else { self }
+        if self.version() == 0 {
+            Self::build(1, DAG_PB, self.hash_code(), self.digest())
+        } else {
+            self
+        }
     }
 
     /// The multicodec of what it identifies.
@@ -175,7 +221,10 @@ impl Cid {
         let code = self.hash_code();
         let kind = HashKind::from_code(code).ok_or(WireError::UnknownHash { code })?;
         if !kind.takes_digest(self.digest().len()) {
-            return Err(WireError::malformed(WHAT, "the digest's length is not the hash function's"));
+            return Err(WireError::malformed(
+                WHAT,
+                "the digest's length is not the hash function's",
+            ));
         }
         Ok(kind)
     }
@@ -197,13 +246,22 @@ impl Cid {
     /// It is not, or the hash function is not taken.
     pub fn check(&self, block: &[u8]) -> Result<(), WireError> {
         let kind = self.hash_kind()?;
-        if kind.digest(block) == self.digest() { Ok(()) } else { Err(WireError::WrongHash { cid: self.to_string() }) }
+        if kind.digest(block) == self.digest() {
+            Ok(())
+        } else {
+            Err(WireError::WrongHash {
+                cid: self.to_string(),
+            })
+        }
     }
 
     /// The id of the elements of this block, as tombstones name it.
     #[must_use]
     pub fn element_id(&self) -> String {
-        format!("/{}", base::to_base32(self.multihash()).to_ascii_uppercase())
+        format!(
+            "/{}",
+            base::to_base32(self.multihash()).to_ascii_uppercase()
+        )
     }
 }
 

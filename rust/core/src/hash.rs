@@ -27,23 +27,35 @@ impl HashKind {
     /// The function with this multicodec number.
     #[must_use]
     pub fn from_code(code: u64) -> Option<Self> {
-        TABLE.iter().find(|(_, c, _)| *c == code).map(|(kind, ..)| *kind)
+        TABLE
+            .iter()
+            .find(|(_, c, _)| *c == code)
+            .map(|(kind, ..)| *kind)
     }
 
     /// The function with this multicodec name, for writing: identity is not one.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        TABLE.iter().find(|(kind, _, n)| *n == name && *kind != HashKind::Identity).map(|(kind, ..)| *kind)
+        TABLE
+            .iter()
+            .find(|(kind, _, n)| *n == name && *kind != HashKind::Identity)
+            .map(|(kind, ..)| *kind)
     }
 
     #[must_use]
     pub fn code(self) -> u64 {
-        TABLE.iter().find(|(kind, ..)| *kind == self).map_or(0, |(_, code, _)| *code)
+        TABLE
+            .iter()
+            .find(|(kind, ..)| *kind == self)
+            .map_or(0, |(_, code, _)| *code)
     }
 
     #[must_use]
     pub fn name(self) -> &'static str {
-        TABLE.iter().find(|(kind, ..)| *kind == self).map_or("", |(.., name)| name)
+        TABLE
+            .iter()
+            .find(|(kind, ..)| *kind == self)
+            .map_or("", |(.., name)| name)
     }
 
     /// Whether a digest may have `len` bytes: the whole of it, for a part of one is weaker than its name.
@@ -52,7 +64,9 @@ impl HashKind {
         match self {
             HashKind::Identity => len <= IDENTITY_BYTES_MAX,
             HashKind::Sha2_512 => len == 64,
-            HashKind::Sha2_256 | HashKind::Sha3_256 | HashKind::Blake3 | HashKind::Blake2b256 => len == 32,
+            HashKind::Sha2_256 | HashKind::Sha3_256 | HashKind::Blake3 | HashKind::Blake2b256 => {
+                len == 32
+            }
         }
     }
 

@@ -31,7 +31,11 @@ pub struct Node<'a> {
 /// It is no DAG node: too large, truncated, malformed, or a link is no CID.
 pub fn decode(block: &[u8]) -> Result<Node<'_>, WireError> {
     if block.len() > BLOCK_BYTES_TAKEN_MAX {
-        return Err(WireError::TooLarge { what: WHAT, len: block.len(), max: BLOCK_BYTES_TAKEN_MAX });
+        return Err(WireError::TooLarge {
+            what: WHAT,
+            len: block.len(),
+            max: BLOCK_BYTES_TAKEN_MAX,
+        });
     }
     let (mut links, mut data, mut data_last) = (Vec::new(), None, false);
     let mut links_ended = false;
@@ -40,7 +44,12 @@ pub fn decode(block: &[u8]) -> Result<Node<'_>, WireError> {
         let bytes = proto::bytes(field.value, WHAT)?;
         data_last = field.number == DATA_FIELD;
         match field.number {
-            LINKS_FIELD if links_ended => return Err(WireError::malformed(WHAT, "it has links before and after its data")),
+            LINKS_FIELD if links_ended => {
+                return Err(WireError::malformed(
+                    WHAT,
+                    "it has links before and after its data",
+                ));
+            }
             LINKS_FIELD => links.push(decode_link(bytes)?),
             DATA_FIELD if data.is_none() => {
                 data = Some(bytes);
@@ -64,7 +73,10 @@ fn decode_link(message: &[u8]) -> Result<Cid, WireError> {
         let field = field?;
         // As strict and as lenient as Go's decoder: what one takes and the other refuses would split the DAG.
         if field.number <= last {
-            return Err(WireError::malformed(LINK, "a field is there twice or out of order"));
+            return Err(WireError::malformed(
+                LINK,
+                "a field is there twice or out of order",
+            ));
         }
         last = field.number;
         match field.number {
@@ -101,7 +113,12 @@ pub fn encode(links: &[Cid], delta: &Delta<'_>) -> Vec<u8> {
 ///
 /// # Errors
 /// The signer refuses.
-pub fn encode_signed(links: &[Cid], delta: &Delta<'_>, signer: &dyn Signer, topic: &str) -> Result<Vec<u8>, WireError> {
+pub fn encode_signed(
+    links: &[Cid],
+    delta: &Delta<'_>,
+    signer: &dyn Signer,
+    topic: &str,
+) -> Result<Vec<u8>, WireError> {
     let delta = delta::encode(delta);
     let mut out = Vec::with_capacity(delta.len() + links.len() * 64 + 128);
     push_links(&mut out, links);
@@ -110,7 +127,9 @@ pub fn encode_signed(links: &[Cid], delta: &Delta<'_>, signer: &dyn Signer, topi
     varint::push(&mut out, (delta.len() + signature::FIELD_BYTES) as u64);
     out.extend_from_slice(&delta);
     let message = signature::message(topic, &out)?;
-    let signed = signer.sign(&message).map_err(|error| WireError::Sign { reason: error.to_string() })?;
+    let signed = signer.sign(&message).map_err(|error| WireError::Sign {
+        reason: error.to_string(),
+    })?;
     signature::push_field(&mut out, &signed);
     Ok(out)
 }
@@ -120,8 +139,16 @@ pub fn encode_signed(links: &[Cid], delta: &Delta<'_>, signer: &dyn Signer, topi
 #[must_use]
 pub fn is_exact_form(block: &[u8], node: &Node<'_>) -> bool {
     let sorted = node.links.is_sorted_by(|a, b| a < b);
-    let clean = node.delta.elements.iter().all(|e| e.id.is_empty() && key::clean(e.key) == e.key);
-    let known = node.delta.native.as_ref().is_some_and(|native| !native.is_from_newer_version());
+    let clean = node
+        .delta
+        .elements
+        .iter()
+        .all(|e| e.id.is_empty() && key::clean(e.key) == e.key);
+    let known = node
+        .delta
+        .native
+        .as_ref()
+        .is_some_and(|native| !native.is_from_newer_version());
     if !(sorted && clean && known && node.signature_in_place) {
         return false;
     }

@@ -32,7 +32,11 @@ fn some_cid(u: &mut Unstructured<'_>) -> Result<Cid> {
     let cid = Cid::of(*u.choose(&HASHES)?, &block);
     // The same node under a CIDv0, now and then.
     let multihash = cid.multihash();
-    Ok(if multihash.starts_with(&[0x12, 0x20]) && u.arbitrary()? { Cid::from_bytes(multihash).unwrap() } else { cid })
+    Ok(if multihash.starts_with(&[0x12, 0x20]) && u.arbitrary()? {
+        Cid::from_bytes(multihash).unwrap()
+    } else {
+        cid
+    })
 }
 
 fn some_cids(u: &mut Unstructured<'_>) -> Result<Vec<Cid>> {
@@ -40,13 +44,24 @@ fn some_cids(u: &mut Unstructured<'_>) -> Result<Vec<Cid>> {
 }
 
 fn some_elements<'a>(u: &mut Unstructured<'a>) -> Result<Vec<Element<'a>>> {
-    let element = |u: &mut Unstructured<'a>| Ok(Element { key: u.arbitrary()?, id: u.arbitrary()?, value: u.arbitrary()? });
+    let element = |u: &mut Unstructured<'a>| {
+        Ok(Element {
+            key: u.arbitrary()?,
+            id: u.arbitrary()?,
+            value: u.arbitrary()?,
+        })
+    };
     (0..u.int_in_range(0..=4)?).map(|_| element(u)).collect()
 }
 
 fn some_delta<'a>(u: &mut Unstructured<'a>) -> Result<Delta<'a>> {
     let author = AUTHOR.peer_id().as_bytes();
-    let native = Native { kind: u.int_in_range(0..=2)?, covers: u.arbitrary()?, chunk_count: u.arbitrary()?, ..Native::delta(author, u.arbitrary()?, u.arbitrary()?) };
+    let native = Native {
+        kind: u.int_in_range(0..=2)?,
+        covers: u.arbitrary()?,
+        chunk_count: u.arbitrary()?,
+        ..Native::delta(author, u.arbitrary()?, u.arbitrary()?)
+    };
     Ok(Delta {
         elements: some_elements(u)?,
         tombstones: some_elements(u)?,
@@ -70,7 +85,13 @@ fn mutate(u: &mut Unstructured<'_>, bytes: &mut Vec<u8>) -> Result<()> {
 }
 
 fn known<'a>(delta: &Delta<'a>) -> Delta<'a> {
-    Delta { native: delta.native.map(|native| Native { unknown: false, ..native }), ..delta.clone() }
+    Delta {
+        native: delta.native.map(|native| Native {
+            unknown: false,
+            ..native
+        }),
+        ..delta.clone()
+    }
 }
 
 /// Every decoder on the same bytes; what decodes must survive every question that one can ask.
@@ -85,7 +106,12 @@ fn decode_all(bytes: &[u8]) {
             let _ = element.value_u64();
         }
         for link in &node.links {
-            let _ = (link.check_node(), link.check(b"x"), link.element_id(), link.to_string());
+            let _ = (
+                link.check_node(),
+                link.check(b"x"),
+                link.element_id(),
+                link.to_string(),
+            );
         }
         // What was read is read again from what is written of it.
         let again = node::encode(&node.links, &node.delta);
@@ -94,7 +120,10 @@ fn decode_all(bytes: &[u8]) {
         assert_eq!(known(&read.delta), known(&node.delta));
     }
     if let Ok(heads) = broadcast::decode(bytes) {
-        assert_eq!(broadcast::decode(&broadcast::encode(&heads)).unwrap().len(), heads.len());
+        assert_eq!(
+            broadcast::decode(&broadcast::encode(&heads)).unwrap().len(),
+            heads.len()
+        );
     }
     if let Ok(cid) = Cid::from_bytes(bytes) {
         assert_eq!(Cid::parse(&cid.to_string()).unwrap(), cid);
@@ -124,7 +153,10 @@ fn nodes_come_back_as_they_were() {
             let block = node::encode_signed(&links, &delta, &*AUTHOR, TOPIC).unwrap();
             let read = node::decode(&block).unwrap();
             assert_eq!((&read.links, &read.delta), (&links, &delta));
-            assert_eq!(verify(&block, &read, TOPIC), Signature::Valid(AUTHOR.peer_id().clone()));
+            assert_eq!(
+                verify(&block, &read, TOPIC),
+                Signature::Valid(AUTHOR.peer_id().clone())
+            );
         }
         Ok(())
     })
@@ -135,13 +167,25 @@ fn nodes_come_back_as_they_were() {
 fn a_changed_signed_block_is_never_valid() {
     arbtest(|u| {
         let delta = some_delta(u)?;
-        let delta = Delta { native: Some(Native::delta(AUTHOR.peer_id().as_bytes(), u.arbitrary()?, 1)), ..delta };
+        let delta = Delta {
+            native: Some(Native::delta(
+                AUTHOR.peer_id().as_bytes(),
+                u.arbitrary()?,
+                1,
+            )),
+            ..delta
+        };
         let block = node::encode_signed(&some_cids(u)?, &delta, &*AUTHOR, TOPIC).unwrap();
         let mut changed = block.clone();
         mutate(u, &mut changed)?;
         decode_all(&changed);
-        if changed != block && let Ok(node) = node::decode(&changed) {
-            assert!(!matches!(verify(&changed, &node, TOPIC), Signature::Valid(_)));
+        if changed != block
+            && let Ok(node) = node::decode(&changed)
+        {
+            assert!(!matches!(
+                verify(&changed, &node, TOPIC),
+                Signature::Valid(_)
+            ));
         }
         Ok(())
     })
@@ -151,11 +195,16 @@ fn a_changed_signed_block_is_never_valid() {
 #[test]
 fn broadcasts_come_back_and_changed_ones_do_no_harm() {
     arbtest(|u| {
-        let heads: Vec<(Cid, &str, Option<&[u8]>)> =
-            (0..u.int_in_range(0..=4)?).map(|_| Ok((some_cid(u)?, u.arbitrary()?, u.arbitrary()?))).collect::<Result<_>>()?;
+        let heads: Vec<(Cid, &str, Option<&[u8]>)> = (0..u.int_in_range(0..=4)?)
+            .map(|_| Ok((some_cid(u)?, u.arbitrary()?, u.arbitrary()?)))
+            .collect::<Result<_>>()?;
         let heads: Vec<Head<'_>> = heads
             .into_iter()
-            .map(|(cid, dag_name, block)| Head { cid, dag_name, block: block.filter(|block| !block.is_empty()) })
+            .map(|(cid, dag_name, block)| Head {
+                cid,
+                dag_name,
+                block: block.filter(|block| !block.is_empty()),
+            })
             .collect();
         let mut payload = broadcast::encode(&heads);
         assert_eq!(broadcast::decode(&payload).unwrap(), heads);
@@ -200,10 +249,26 @@ fn keys_are_cleaned_as_the_plain_algorithm_does() {
 fn element_keys_come_back() {
     arbtest(|u| {
         let parts = ["a", "b c", "é", "incr", "STATS"];
-        let path = (0..u.int_in_range(1..=3)?).map(|_| Ok(*u.choose(&parts)?)).collect::<Result<Vec<_>>>()?.join("/");
-        let side = if u.arbitrary()? { Side::Incr } else { Side::Decr };
+        let path = (0..u.int_in_range(1..=3)?)
+            .map(|_| Ok(*u.choose(&parts)?))
+            .collect::<Result<Vec<_>>>()?
+            .join("/");
+        let side = if u.arbitrary()? {
+            Side::Incr
+        } else {
+            Side::Decr
+        };
         let text = element_key::encode(side, &path, "r", "g");
-        assert_eq!(element_key::parse(&text), ElementKey::Counter { side, path: &path, exact: true, replica: "r", generation: "g" });
+        assert_eq!(
+            element_key::parse(&text),
+            ElementKey::Counter {
+                side,
+                path: &path,
+                exact: true,
+                replica: "r",
+                generation: "g"
+            }
+        );
         Ok(())
     });
 }
@@ -236,8 +301,22 @@ fn too_large_blocks_and_payloads_are_refused_before_anything_is_read() {
 fn a_block_full_of_small_elements_decodes_at_millions_a_second() {
     let value = [0_u8; 8];
     let keys: Vec<String> = (0..40_000).map(|n| format!("/k{n}")).collect();
-    let elements: Vec<Element<'_>> = keys.iter().map(|key| Element { key, id: "", value: &value }).collect();
-    let block = node::encode(&[], &Delta { elements, priority: 1, ..Delta::default() });
+    let elements: Vec<Element<'_>> = keys
+        .iter()
+        .map(|key| Element {
+            key,
+            id: "",
+            value: &value,
+        })
+        .collect();
+    let block = node::encode(
+        &[],
+        &Delta {
+            elements,
+            priority: 1,
+            ..Delta::default()
+        },
+    );
     let fastest = (0..10).map(|_| {
         let start = Instant::now();
         assert_eq!(node::decode(&block).unwrap().delta.elements.len(), 40_000);

@@ -12,6 +12,7 @@ mod reading;
 mod recovery;
 mod replication;
 mod status;
+mod tokens;
 
 pub use bell::Bell;
 pub use counting::{Addition, Amount};
@@ -36,6 +37,7 @@ pub const SLICE_SLOTS: usize = 4096;
 struct Counting {
     journal: Option<Journal>,
     closing: bool,
+    tokens: tokens::Tokens,
     /// Cursors of earlier generations: from the datastore, and from journals that may be believed.
     cursors: BTreeMap<String, u64>,
 }
@@ -71,7 +73,12 @@ impl Engine {
     #[must_use]
     pub fn new(config: Config, me: PeerId, now_ms: u64, seed: u64) -> Self {
         Engine {
-            counting: Mutex::new(Counting { journal: None, closing: false, cursors: BTreeMap::new() }),
+            counting: Mutex::new(Counting {
+                journal: None,
+                closing: false,
+                tokens: tokens::Tokens::default(),
+                cursors: BTreeMap::new(),
+            }),
             core: Mutex::new(Core {
                 replica: Replica::new(config, me, now_ms, seed),
                 generation: String::new(),
@@ -88,7 +95,13 @@ impl Engine {
     ///
     /// # Errors
     /// The journal cannot be made.
-    pub fn start(&self, journal_dir: &Path, generation: Generation, section: [u8; 16], table_seed: u64) -> Result<(), EngineError> {
+    pub fn start(
+        &self,
+        journal_dir: &Path,
+        generation: Generation,
+        section: [u8; 16],
+        table_seed: u64,
+    ) -> Result<(), EngineError> {
         let mut core = self.core();
         let me = core.replica.me().clone();
         let journal = Journal::create(journal_dir, &me.to_string(), generation, table_seed)?;
