@@ -153,6 +153,18 @@ def test_close_leaves_nothing_behind(noise):
             call()
 
 
+def test_what_was_broadcast_before_close_still_goes_out(peers):
+    alice = peers()
+    alice.node.wait_ready(20)
+    bob = peers(peers=alice.node.addrs)
+    bob.wait_connected(alice)
+    alice.hears(bob)
+    for number in range(30):
+        bob.node.publish_raw(TOPIC, b"last %d" % number)
+    bob.node.close()
+    wait_for(lambda: sum(data.startswith(b"last ") for data, _ in alice.messages) == 30, 5, "last words")
+
+
 def test_close_before_the_child_is_up_leaves_nothing_behind():
     before = own_threads(), descriptors(), children()
     NetworkNode(new_identity(), TOPIC).close()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import json
 import logging
 import os
@@ -25,36 +26,39 @@ def main(arguments: list[str]) -> int:
     descriptor, parent = map(int, arguments)
     if not _die_with(parent):
         return 0
+    gc.disable()  # a tenth of the start is collections that find nothing; the node enables it again
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's ^C reaches all: the parent decides
     connection = socket.socket(fileno=descriptor)
     os.set_inheritable(descriptor, False)
-    return run(connection, parent)
+    return _run(connection, parent)
 
 
-def run(connection: socket.socket, parent: int) -> int:
-    """Be the node until told to stop; ``parent`` is 0 in a thread. Takes ``connection`` over."""
+def _run(connection: socket.socket, parent: int) -> int:
+    """Be the node until told to stop."""
     kind, payload = _read_frame(connection)
     if kind != Kind.START:
         return 1
     seed, text, *peers = unpack(payload)
     given = json.loads(text)
     sys.path += [entry for entry in given["path"] if entry not in sys.path]
-    if parent:
-        logging.getLogger("libp2p").setLevel(logging.DEBUG if given["libp2p_log"] else logging.CRITICAL + 1)
+    libp2p_level = logging.DEBUG if given["libp2p_log"] else logging.CRITICAL + 1
+    logging.getLogger("libp2p").setLevel(libp2p_level)
     import trio
 
     from crdtstats.network.link import ParentLink
     from crdtstats.network.node import Node, Settings
 
+    # From here on all that matters comes as frames; the library prints, and stderr is the parent's memory.
+    with open(os.devnull, "wb") as nothing:
+        os.dup2(nothing.fileno(), 2)
     settings = Settings(seed, given["listen"], [peer.decode() for peer in peers], parent)
 
     async def life() -> None:
         stream = trio.SocketStream(trio.socket.from_stdlib_socket(connection))
         link = ParentLink(stream)
         handler = _Forward(link)
-        if parent:
-            logging.getLogger().addHandler(handler)
-            logging.getLogger().setLevel(given["level"])
+        logging.getLogger().addHandler(handler)
+        logging.getLogger().setLevel(given["level"])
         await Node(settings, link).run()
 
     try:

@@ -219,7 +219,8 @@ class NetworkNode:
         self._stop.set()
         self.exchange.close()
         with self._changed:
-            self._control.append(frame(Kind.STOP))
+            if self._child is not None and not self._ready.is_set():
+                self._child.kill()  # still importing: it holds nothing that is worth a second
             self._changed.notify_all()
         self._events.put(None)
         deadline = time.monotonic() + REAP_TIMEOUT_S
@@ -269,19 +270,24 @@ class NetworkNode:
         """Thread: carries what waits to the child of the moment."""
         while True:
             with self._changed:
-                while self._child is None or not (
-                    self._control or self.exchange.pending or (self._broadcasts and self._ready.is_set())
+                while not self._closed and (
+                    self._child is None
+                    or not (
+                        self._control or self.exchange.pending or (self._broadcasts and self._ready.is_set())
+                    )
                 ):
-                    if self._closed and (self._child is None or not self._threads[0].is_alive()):
-                        return
-                    self._changed.wait(1.0 if self._closed else None)
+                    self._changed.wait()
                 child = self._child
+                if child is None:
+                    return
                 out = list(self._control)
                 self._control.clear()
                 if self._ready.is_set():
                     out += self._broadcasts
                     self._broadcasts.clear()
             out += self.exchange.frames()
+            if self._closed:  # last: what was broadcast before still goes out
+                out.append(frame(Kind.STOP))
             try:
                 for message in out:
                     child.socket.sendall(message)
@@ -290,6 +296,8 @@ class NetworkNode:
                 with self._changed:
                     if self._child is child:
                         self._child = None
+            if out and out[-1][4] == Kind.STOP:
+                return
 
     # ---- the child's life
 
@@ -320,10 +328,10 @@ class NetworkNode:
             self._control.clear()
             self._control.append(self._start_frame())
             self._control += [frame(Kind.SUBSCRIBE, topic.encode()) for topic in self._topics]
-            if self._closed:
-                self._control.append(frame(Kind.STOP))
             self.exchange.renew()
             self._child = child
+            if self._closed:  # it was being started while we closed: nobody else will stop it
+                child.kill()
             self._changed.notify_all()
         try:
             self._read(child)
@@ -342,7 +350,9 @@ class NetworkNode:
                 self._peer_changed(peer, False)
             self._child_status = {}
         if not self._closed:
-            log.warning("network child %d ended with %d; starting another %s", child.pid, code, errors)
+            log.warning("network child %d ended with %d; starting another", child.pid, code)
+            if errors:
+                log.warning("its last words: %s", errors.strip())
 
     def _start_frame(self) -> bytes:
         settings = {

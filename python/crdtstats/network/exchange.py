@@ -25,6 +25,8 @@ RECENT_MAX = 64
 """Delivered blocks in which a wanted CID is looked for: found there, somebody walks down a chain."""
 RECENT_BYTES_MAX = 4 << 20
 HAVE_MAX = 16_384
+CID_BYTES_MIN, CID_BYTES_MAX = 4, 168
+"""boxo's limits: a block may link to anything, but only this can be asked for."""
 CIDS_PER_FRAME = 4096
 ANSWER_BYTES_MAX = 1 << 20
 """Blocks in one answer to the child; it asks again for what did not fit."""
@@ -57,7 +59,7 @@ class NetworkExchange:
         self._questions: queue.SimpleQueue[tuple[int, int, bytes, list[bytes]] | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         self.counts = dict.fromkeys(
-            ("delivered", "early", "early_used", "early_dropped", "unwanted", "bad", "served"), 0
+            ("delivered", "early", "early_used", "early_dropped", "unwanted", "bad", "refused", "served"), 0
         )
 
     # ---- Exchange
@@ -83,6 +85,9 @@ class NetworkExchange:
             self._usable()
             for given in cids:
                 cid = bytes(given)
+                if not CID_BYTES_MIN <= len(cid) <= CID_BYTES_MAX:
+                    self.counts["refused"] += 1  # peers would take our whole message for malformed
+                    continue
                 early = self._early.pop(cid, None)
                 if early is not None:
                     self._early_bytes -= len(early[0])

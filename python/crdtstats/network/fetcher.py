@@ -21,6 +21,9 @@ log = logging.getLogger("crdtstats.network.fetcher")
 CACHE_BYTES_MAX = 8 << 20
 """Blocks just served: several peers ask for the same new block within a moment."""
 
+NO_WALK_S = 60.0
+"""A peer that did not answer a walk (Go peers never do) is asked by bitswap for so long."""
+
 
 class Fetcher:
     """Wants in, blocks out (to the parent); and the other side of it: serves what the parent has."""
@@ -30,7 +33,7 @@ class Fetcher:
         self._served: OrderedDict[bytes, bytes] = OrderedDict()
         self._served_bytes = 0
         self._wanted: set[bytes] = set()
-        self._no_walk: set[Any] = set()
+        self._no_walk: dict[Any, float] = {}  # peer -> until when
         self._misses: dict[Any, int] = {}
         self._last: Any = None  # the peer that last had what was wanted
         self.blamed: dict[str, int] = {}
@@ -59,13 +62,14 @@ class Fetcher:
         self.bitswap.connected(peer)
 
     def disconnected(self, peer: Any) -> None:
-        self._no_walk.discard(peer)
+        self._no_walk.pop(peer, None)
         self._misses.pop(peer, None)
         self.walk.disconnected(peer)
         self.bitswap.disconnected(peer)
 
     def _walker(self, hints: Sequence[Any]) -> Any:
-        connected = [p for p in self._host.get_connected_peers() if p not in self._no_walk]
+        now = trio.current_time()
+        connected = [p for p in self._host.get_connected_peers() if self._no_walk.get(p, 0) <= now]
         return min(
             connected,
             key=lambda p: (self._misses.get(p, 0), p not in hints, p != self._last),
@@ -77,7 +81,7 @@ class Fetcher:
         try:
             while left:
                 if not await self.walk.ask(peer, left, ahead, self._wanted.__contains__):
-                    self._no_walk.add(peer)  # until it connects again
+                    self._no_walk[peer] = trio.current_time() + NO_WALK_S
                     break
                 before, left = len(left), [cid for cid in left if cid in self._wanted]
                 if len(left) == before:

@@ -217,7 +217,11 @@ async def quietly(awaitable: Any) -> None:
 
 
 def settle() -> None:
-    """After start: what is imported stays; collections over 100,000 objects stall gossip by 40 ms."""
+    """After start: what is imported stays; collections over 100,000 objects stall gossip by 40 ms.
+
+    The child started with collection off.
+    """
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 50, 100)
+    gc.enable()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -26,6 +27,8 @@ log = logging.getLogger("crdtstats.network.node")
 
 STATUS_S = 1.0
 CLOSE_TIMEOUT_S = 2.0
+DRAIN_TIMEOUT_S = 1.0
+"""What was broadcast before the stop has so long to leave."""
 WATCH_PARENT_S = 1.0
 
 
@@ -37,7 +40,7 @@ class Settings:
     listen: Sequence[str]
     peers: Sequence[str]
     parent: int
-    """Process id of the parent; 0: this is a thread of it."""
+    """Process id of the parent."""
 
 
 class Node(INotifee):
@@ -78,7 +81,11 @@ class Node(INotifee):
         self._redial = Redial(host, nursery)
         self._pacer = Pacer(self._publish)
         await nursery.start(fetcher.bitswap.run)
-        host.get_network().register_notifee(self)
+        network = host.get_network()
+        network.register_notifee(self)
+        for connections in list(network.connections.values()):  # peers that were faster
+            for connection in list(connections):
+                await self.connected(network, connection)
         nursery.start_soon(self._link.write)
         nursery.start_soon(self._pacer.run)
         nursery.start_soon(hardened.prune, gossip)
@@ -91,6 +98,8 @@ class Node(INotifee):
         hardened.settle()
         async for kind, payload in self._link.read():
             if kind == Kind.STOP:
+                with trio.move_on_after(DRAIN_TIMEOUT_S):
+                    await self._drain()
                 return
             await self._obey(kind, payload)
 
@@ -100,8 +109,7 @@ class Node(INotifee):
             self._pacer.put(topic.decode(), data)
         elif kind == Kind.WANT:
             names, *cids = unpack(payload, 4)
-            hints = [ID.from_base58(name.decode()) for name in names.split()]
-            self._fetcher.want(cids, hints, int.from_bytes(payload[:4], "big"))
+            self._fetcher.want(cids, _peers(names), int.from_bytes(payload[:4], "big"))
         elif kind == Kind.CANCEL:
             self._fetcher.cancel(unpack(payload))
         elif kind == Kind.HAVE:
@@ -141,6 +149,12 @@ class Node(INotifee):
                 author = str(ID(message.from_id)).encode()
                 self._link.offer(Kind.MESSAGE, pack([topic, author, message.data]))
 
+    async def _drain(self) -> None:
+        await self._pacer.drained()
+        while any(len(queue) for queue in self._pubsub.peer_queues.values()):
+            await trio.sleep(0.005)
+        await trio.sleep(0.02)  # the last one has left its queue, not yet the socket
+
     # ---- connections (INotifee)
 
     async def connected(self, network: Any, conn: Any) -> None:
@@ -176,8 +190,17 @@ class Node(INotifee):
 
     async def _watch_parent(self, scope: trio.CancelScope) -> None:
         """Task: end of file does not come while a forked worker lives, and prctl may be refused."""
-        while self._settings.parent:
+        while True:
             if os.getppid() != self._settings.parent:
                 log.info("the parent is gone")
                 scope.cancel()
             await trio.sleep(WATCH_PARENT_S)
+
+
+def _peers(names: bytes) -> list[ID]:
+    """Those of ``names`` that are peer ids: hints may come from any transport."""
+    peers: list[ID] = []
+    for name in names.split():
+        with contextlib.suppress(ValueError, KeyError):
+            peers.append(ID.from_base58(name.decode()))
+    return peers

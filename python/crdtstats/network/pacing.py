@@ -30,6 +30,11 @@ class Pacer:
         self._queue.append((topic, data))
         self._filled.set()
 
+    async def drained(self) -> None:
+        """Return when nothing waits."""
+        while self._queue:
+            await trio.sleep(0.005)
+
     async def run(self) -> None:
         """Task: a bucket of ``BURST_MAX`` that fills at ``PUBLISH_PER_S_MAX``."""
         allowance, last = float(BURST_MAX), trio.current_time()

@@ -144,30 +144,34 @@ class Walk:
                 return True
             count_max = min(len(cids) + ahead, COUNT_MAX)
             self.counts["asked"] += 1
-            try:
-                with trio.fail_after(STALL_S):
-                    if peer not in self._streams:
-                        stream = await self._host.new_stream(peer, [PROTOCOL])
-                        self._streams[peer] = stream, _Reader(stream)
-                    stream, reader = self._streams[peer]
-                    await stream.write(encode_question(cids, count_max, BYTES_MAX))
-                await self._answer(peer, reader, count_max)
-            except (ValueError, struct.error) as error:
-                self.counts["bad"] += 1
-                await self._forget(peer)
-                raise RemoteError(f"walk answer of {peer}: {error}") from error
-            except RemoteError:
-                self.counts["bad"] += 1
-                await self._forget(peer)
-                raise
-            except Exception as error:  # noqa: BLE001 - not spoken, reset, time-out, connection gone
-                log.debug("walk at %s: %r", peer, error)
-                self.counts["failed"] += 1
-                await self._forget(peer)
-                return False
-            except trio.Cancelled:
-                self._streams.pop(peer, None)  # half an answer may still be in it
-                raise
+            # The other side closes a stream that was idle for long: then a new one may do.
+            for _ in range(1 + (peer in self._streams)):
+                if await self._exchange(peer, cids, count_max):
+                    return True
+        self.counts["failed"] += 1
+        return False
+
+    async def _exchange(self, peer: Any, cids: Sequence[bytes], count_max: int) -> bool:
+        """One question and its answer; ``False`` when the stream broke."""
+        try:
+            with trio.fail_after(STALL_S):
+                if peer not in self._streams:
+                    stream = await self._host.new_stream(peer, [PROTOCOL])
+                    self._streams[peer] = stream, _Reader(stream)
+                stream, reader = self._streams[peer]
+                await stream.write(encode_question(cids, count_max, BYTES_MAX))
+            await self._answer(peer, reader, count_max)
+        except (RemoteError, ValueError, struct.error) as error:
+            self.counts["bad"] += 1
+            await self._forget(peer)
+            raise RemoteError(f"walk answer of {peer}: {error}") from error
+        except trio.Cancelled:
+            self._streams.pop(peer, None)  # half an answer may still be in it
+            raise
+        except Exception as error:  # noqa: BLE001 - not spoken, reset, time-out, connection gone
+            log.debug("walk at %s: %r", peer, error)
+            await self._forget(peer)
+            return False
         return True
 
     async def _answer(self, peer: Any, reader: _Reader, count_left: int) -> None:
