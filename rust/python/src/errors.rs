@@ -8,7 +8,8 @@ static CLASSES: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
 
 fn raise(py: Python<'_>, class: &str, message: &str) -> PyErr {
     let build = || -> PyResult<PyErr> {
-        let module = CLASSES.get_or_try_init(py, || py.import("crdtstats.errors").map(Bound::unbind))?;
+        let module =
+            CLASSES.get_or_try_init(py, || py.import("crdtstats.errors").map(Bound::unbind))?;
         let class = module.bind(py).getattr(class)?.cast_into::<PyType>()?;
         Ok(PyErr::from_type(class, (message.to_owned(),)))
     };

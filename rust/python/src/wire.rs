@@ -22,7 +22,8 @@ impl Identity {
 impl Identity {
     #[new]
     fn new(py: Python<'_>, data: &[u8]) -> PyResult<Self> {
-        let inner = crdtstats_core::identity::Identity::from_libp2p(data).map_err(|error| usage(py, &error.to_string()))?;
+        let inner = crdtstats_core::identity::Identity::from_libp2p(data)
+            .map_err(|error| usage(py, &error.to_string()))?;
         Ok(Identity { inner })
     }
 
@@ -30,7 +31,9 @@ impl Identity {
     #[staticmethod]
     fn generate(py: Python<'_>) -> PyResult<Self> {
         let seed: [u8; 32] = py.import("os")?.call_method1("urandom", (32,))?.extract()?;
-        Ok(Identity { inner: crdtstats_core::identity::Identity::from_seed(seed) })
+        Ok(Identity {
+            inner: crdtstats_core::identity::Identity::from_seed(seed),
+        })
     }
 
     #[getter]
@@ -55,7 +58,9 @@ fn cid_of<'py>(py: Python<'py>, prefix: &[u8], block: &[u8]) -> PyResult<Bound<'
 
 #[pyfunction]
 fn check_block(py: Python<'_>, cid: &[u8], block: &[u8]) -> PyResult<()> {
-    Cid::from_bytes(cid).and_then(|cid| cid.check(block)).map_err(|error| remote(py, &error.to_string()))
+    Cid::from_bytes(cid)
+        .and_then(|cid| cid.check(block))
+        .map_err(|error| remote(py, &error.to_string()))
 }
 
 #[pyfunction]
