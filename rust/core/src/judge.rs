@@ -54,6 +54,7 @@ pub struct Judged<'a> {
 }
 
 /// What one look at a block says.
+#[allow(clippy::large_enum_variant)] // lives on the stack of one call, and is nearly always the large one
 pub enum Verdict<'a> {
     Keep(Judged<'a>),
     Refuse(Refusal),
@@ -70,10 +71,10 @@ pub fn judge<'a>(rules: &Rules, block: &'a [u8]) -> Result<Verdict<'a>, WireErro
         Signature::Valid(author) => Some(author.clone()),
         _ => None,
     };
-    if rules.native {
-        if let Some(refusal) = refuse_native(block, &node, &signature) {
-            return Ok(Verdict::Refuse(refusal));
-        }
+    if rules.native
+        && let Some(refusal) = refuse_native(block, &node, &signature)
+    {
+        return Ok(Verdict::Refuse(refusal));
     }
     let newer = node
         .delta

@@ -12,6 +12,7 @@ mod reading;
 mod recovery;
 mod replication;
 mod status;
+mod tokens;
 
 pub use bell::Bell;
 pub use counting::{Addition, Amount};
@@ -36,6 +37,7 @@ pub const SLICE_SLOTS: usize = 4096;
 struct Counting {
     journal: Option<Journal>,
     closing: bool,
+    tokens: tokens::Tokens,
     /// Cursors of earlier generations: from the datastore, and from journals that may be believed.
     cursors: BTreeMap<String, u64>,
 }
@@ -74,6 +76,7 @@ impl Engine {
             counting: Mutex::new(Counting {
                 journal: None,
                 closing: false,
+                tokens: tokens::Tokens::default(),
                 cursors: BTreeMap::new(),
             }),
             core: Mutex::new(Core {
