@@ -57,7 +57,7 @@ def _difference(key: str, number: int, what: str) -> tuple[bytes, str]:
     return key.encode(), f"{key!r}: replica {number}: {what}"
 
 
-def _lines(path: Path) -> Iterator[list[Any]]:
+def _lines(path: Path) -> Iterator[tuple[Any, ...]]:
     with path.open(encoding="ascii") as file:
         for line in file:
-            yield json.loads(line)
+            yield tuple(json.loads(line))
