@@ -1,5 +1,6 @@
 //! What a foreign node is worth: the rules look at nothing but the block itself, so all replicas decide alike.
 
+use crate::delta::Native;
 use crate::element_key::{self, ElementKey, Side, is_signed_generation};
 use crate::error::WireError;
 use crate::key;
@@ -80,7 +81,7 @@ pub fn judge<'a>(rules: &Rules, block: &'a [u8]) -> Result<Verdict<'a>, WireErro
         .delta
         .native
         .as_ref()
-        .is_some_and(|native| native.unknown || native.kind > 2);
+        .is_some_and(Native::is_from_newer_version);
     Ok(Verdict::Keep(Judged {
         node,
         author,
@@ -105,7 +106,7 @@ fn refuse_native(block: &[u8], node: &Node<'_>, signature: &Signature) -> Option
         .delta
         .native
         .as_ref()
-        .is_some_and(|native| native.unknown || native.kind > 2);
+        .is_some_and(Native::is_from_newer_version);
     (!newer && !node::is_exact_form(block, node)).then_some(Refusal::NotOurForm)
 }
 
