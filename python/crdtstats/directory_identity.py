@@ -12,7 +12,7 @@ import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from crdtstats import _core, durable_file
 from crdtstats.errors import DataError, UsageError
@@ -45,7 +45,12 @@ class Record:
     replace: str | None = None
 
     def to_bytes(self) -> bytes:
-        fields = {"peer_id": self.peer_id, "place": self.place, "outside": self.outside, "replace": self.replace}
+        fields = {
+            "peer_id": self.peer_id,
+            "place": self.place,
+            "outside": self.outside,
+            "replace": self.replace,
+        }
         return json.dumps(fields).encode() + b"\n"
 
     @classmethod
@@ -53,12 +58,13 @@ class Record:
         """``None``: not there, or not readable; then nobody knows the place, and it counts as another."""
         try:
             data = durable_file.read(directory / "place", PLACE_BYTES_MAX)
-            fields = None if data is None else json.loads(data)
+            read: Any = None if data is None else json.loads(data)
         except (ValueError, RecursionError, DataError):
-            fields = None
-        if not isinstance(fields, dict):
+            read = None
+        if not isinstance(read, dict):
             return None
-        peer_id, place = fields.get("peer_id"), fields.get("place")
+        fields = cast("dict[str, Any]", read)
+        peer_id, place = fields.get("peer_id"), cast("list[Any]", fields.get("place"))
         if not isinstance(peer_id, str) or not isinstance(place, list) or len(place) != 3:
             return None
         replace = fields.get("replace")
@@ -166,7 +172,11 @@ def _take_given(
         return Chosen(given, outside=True)
     here = _core.file_place(lock_fd)
     if record is not None and record.outside and record.peer_id == given.peer_id and record.place != here:
-        log.warning("%s is a copy with the identity %s from outside: do not run the original too", directory, given.peer_id)
+        log.warning(
+            "%s is a copy with the identity %s from outside: do not run the original too",
+            directory,
+            given.peer_id,
+        )
     if own is not None:
         _keep(directory, own)
     new = Record(given.peer_id, here, outside=True)
