@@ -44,7 +44,9 @@ class DirectoryLock:
 
     def _take(self, path: Path) -> None:
         if path.is_symlink() or (path.exists() and not path.is_file()):
-            raise DataError(f"{path} has to be a regular file: remove it while nobody uses it", path=str(path))
+            raise DataError(
+                f"{path} has to be a regular file: remove it while nobody uses it", path=str(path)
+            )
         self._fd = _core.open_guarded(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -54,7 +54,9 @@ def open(
     if flush_interval_s is not None:
         flush_interval_s = settings.seconds("flush_interval_s", flush_interval_s)
     with contextlib.ExitStack() as undo:
-        directory = DataDirectory.open(path, network_topic=network.topic if network else None, identity=identity)
+        directory = DataDirectory.open(
+            path, network_topic=network.topic if network else None, identity=identity
+        )
         undo.callback(directory.close)
         bound = network or Network.of_topic(directory.topic)
         old_identities = directory.keys()

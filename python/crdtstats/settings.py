@@ -61,14 +61,18 @@ class Network:
 
     def __post_init__(self) -> None:
         if self.psk is not None:
-            raise UsageError("private networks (psk) are not there yet: leave psk out, and keep listen to your own hosts")
+            raise UsageError(
+                "private networks (psk) are not there yet: leave psk out, and keep listen to your own hosts"
+            )
         check_name(self.name)
         object.__setattr__(self, "listen", _addresses("listen", self.listen))
         object.__setattr__(self, "peers", _addresses("peers", self.peers))
         for peer in self.peers:
             before, _, peer_id = peer.rpartition("/p2p/")
             if not before or not peer_id or "/" in peer_id:
-                raise UsageError(f"{peer!r} does not say whom to expect: it has to end in /p2p/<peer id>", peer=peer)
+                raise UsageError(
+                    f"{peer!r} does not say whom to expect: it has to end in /p2p/<peer id>", peer=peer
+                )
         interval_s = self.announce_interval_s
         if interval_s is None:
             interval_s = ANNOUNCE_INTERVAL_S if self.native else WARPNET_ANNOUNCE_INTERVAL_S
@@ -142,7 +146,9 @@ def seconds(name: str, value: float, least: float = INTERVAL_S_MIN) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise UsageError(f"{name} is a number of seconds, not {type(value).__name__}", name=name)
     if not math.isfinite(value) or not least <= value <= INTERVAL_S_MAX:
-        raise UsageError(f"{name} is {value!r}, but has to lie between {least:g} and {INTERVAL_S_MAX:g} seconds", name=name)
+        raise UsageError(
+            f"{name} is {value!r}, but has to lie between {least:g} and {INTERVAL_S_MAX:g} seconds", name=name
+        )
     return float(value)
 
 
@@ -152,7 +158,9 @@ def _addresses(name: str, addresses: Sequence[str]) -> tuple[str, ...]:
     try:
         found = tuple(addresses)
     except TypeError:
-        raise UsageError(f"{name} is a list of multiaddrs, not {type(addresses).__name__}", name=name) from None
+        raise UsageError(
+            f"{name} is a list of multiaddrs, not {type(addresses).__name__}", name=name
+        ) from None
     for address in found:
         if not isinstance(address, str) or not address.startswith("/") or len(address) < 2:
             raise UsageError(f"{address!r} in {name} is no multiaddr like /ip4/127.0.0.1/tcp/4001", name=name)
