@@ -6,6 +6,13 @@
 //! * `batch`: one increment of each of the keys of [`batch_keys`], and moves the cursor "log" to n;
 //! * `grow`: one increment of the new key `key/<n>`, filled up to different lengths.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "driven by a test, which wants to see the panic"
+)]
+
 use std::ffi::OsString;
 use std::fs::File;
 use std::path::Path;

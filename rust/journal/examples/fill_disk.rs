@@ -2,6 +2,13 @@
 //!
 //! `fill_disk DIRECTORY`: exits 0 and prints "ok" when everything held. Run by `tests/full_disk.rs` on a small tmpfs.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "driven by a test, which wants to see the panic"
+)]
+
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;

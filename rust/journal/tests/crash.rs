@@ -2,6 +2,13 @@
 //!
 //! `CRDTSTATS_KILLS` sets how often each kind of writer is killed (20).
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 mod directory;
 mod example;
 
@@ -170,6 +177,6 @@ fn the_journal_of_another_live_process_is_left_alone_until_it_dies() {
     ));
     writer.child.kill().unwrap();
     writer.child.wait().unwrap();
-    assert_eq!(leftovers(directory.path()).unwrap(), [path.clone()]);
+    assert_eq!(leftovers(directory.path()).unwrap(), vec![path.clone()]);
     Leftover::open(&path).unwrap().remove().unwrap();
 }

@@ -1,5 +1,12 @@
 //! A full disk: a tmpfs of 8 MiB in its own mount namespace, filled by `examples/fill_disk.rs`.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 mod directory;
 mod example;
 

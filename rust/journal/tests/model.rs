@@ -1,5 +1,12 @@
 //! The journal against a map, growth, files, locks, damage.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 mod directory;
 
 use std::collections::{BTreeMap, BTreeSet};

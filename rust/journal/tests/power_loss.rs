@@ -3,6 +3,13 @@
 //! What must hold (ARCHITECTURE.md, crash table): recovery does not err; all that was there at the sync is there, and
 //! nothing above what was ever counted; keys are whole; cursors of the file are not believed.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 mod directory;
 
 use std::collections::BTreeMap;
