@@ -354,7 +354,7 @@ impl Journal {
         Ok(slot)
     }
 
-    /// Reserves and maps so that `bytes` more fit, and a word of zeros after them.
+    /// Reserves and maps so that `bytes` more fit.
     #[inline]
     fn make_room(&mut self, bytes: usize) -> Result<(), JournalError> {
         if bytes <= self.map.mapped() - self.end {
