@@ -38,7 +38,7 @@ class Datastore(Protocol):
         ...
 
     def query(self, prefix: str, *, keys_only: bool = False) -> Iterator[tuple[str, bytes]]:
-        """Yield (key, value) strictly below ``prefix``, sorted by key; values are ``b""`` with ``keys_only``."""
+        """Yield (key, value) strictly below ``prefix``, by key; values are ``b""`` with ``keys_only``."""
         ...
 
     def batch(self, puts: Iterable[tuple[str, bytes]], deletes: Iterable[str] = ()) -> None:
@@ -70,6 +70,7 @@ class Broadcaster(Protocol):
 
 ServeBlock = Callable[[bytes], bytes | None]
 DeliverBlock = Callable[[bytes, bytes, str | None], None]
+WalkBlocks = Callable[[bytes, int, int], Iterable[tuple[bytes, bytes]]]
 PeerChanged = Callable[[str, bool], None]
 
 
@@ -77,9 +78,11 @@ PeerChanged = Callable[[str, bool], None]
 class Exchange(Protocol):
     """Fetches and serves blocks by CID (binary CIDs, ``bytes``). No call waits for the network."""
 
-    def start(self, serve: ServeBlock, deliver: DeliverBlock) -> None:
+    def start(self, serve: ServeBlock, deliver: DeliverBlock, walk: WalkBlocks | None = None) -> None:
         """Begin. ``serve(cid)`` gives a published block or ``None``; ``deliver(cid, block, peer)`` takes a
-        fetched one, already checked against its CID. Both are called from any thread, and never raise."""
+        fetched one, already checked against its CID. ``walk(cid, count_max, bytes_max)`` gives (CID, block)
+        of ``cid`` and of published blocks below it, nearest first, as far as the limits go; without it peers
+        fetch history block by block. All are called from any thread, and never raise."""
         ...
 
     def want(self, cids: Sequence[bytes], peers: Sequence[str] = ()) -> None:

@@ -1,1 +1,29 @@
-//! crdtstats-core
+//! Keys, CIDs, DAG nodes, deltas, state and merge of crdtstats.
+//!
+//! Sans-IO and deterministic: time, randomness and bytes come in as arguments, effects go out as values.
+
+pub mod announce;
+pub mod authors;
+mod base;
+pub mod broadcast;
+pub mod chain;
+pub mod cid;
+pub mod dag;
+pub mod delta;
+pub mod element_key;
+pub mod error;
+mod hash;
+pub mod identity;
+pub mod judge;
+pub mod key;
+pub mod limits;
+pub mod merge;
+pub mod node;
+pub mod paths;
+pub mod peer_id;
+pub mod proto;
+pub mod replica;
+pub mod signature;
+pub mod state;
+pub mod varint;
+pub mod wants;

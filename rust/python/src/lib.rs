@@ -1,7 +1,11 @@
 //! The extension module `crdtstats._core`: names, argument checks and error mapping. No rules live here.
 
+mod amounts;
+mod counters;
+mod engine;
+mod errors;
 mod process;
-mod store;
+mod signer;
 mod wire;
 
 use pyo3::prelude::*;
@@ -11,5 +15,6 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add("__version__", env!("CARGO_PKG_VERSION"))?;
     wire::register(m)?;
     process::register(m)?;
-    store::register(m)
+    engine::register(m)?;
+    counters::register(m)
 }

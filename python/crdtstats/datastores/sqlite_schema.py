@@ -1,0 +1,132 @@
+"""What an SQLite file of ours is: its schema, the check that a file is one, and what SQLite's errors mean."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Generator
+from pathlib import Path
+
+from crdtstats.errors import CrdtStatsError, DataError, InternalError, UnavailableError, UsageError
+
+APPLICATION_ID = int.from_bytes(b"crds")
+"""In the file's header: ``file`` and every later version tell our files from others by it."""
+SCHEMA_VERSION = 1
+"""In ``user_version``. A reader refuses a greater one; a lesser one would be migrated here."""
+
+LOG_BYTES_KEPT = 16 << 20
+"""What a large batch leaves of the write-ahead log once that starts anew: the rest is given back."""
+
+# A table with a rowid and a separate key index, not WITHOUT ROWID: there, the values (up to 4 MiB) would
+# lie in the key's own tree, each lookup would walk over their pages, and a key-only query would read them.
+# Keys lie in the index *and* in the table (some 60 bytes each): cheap beside the values.
+SCHEMA = "CREATE TABLE entry (key TEXT NOT NULL PRIMARY KEY, value BLOB NOT NULL)"
+
+_UNAVAILABLE = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_AUTH,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_PROTOCOL,
+    sqlite3.SQLITE_INTERRUPT,
+}
+_DAMAGED = {
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_NOTADB,
+    sqlite3.SQLITE_FORMAT,
+    sqlite3.SQLITE_ERROR,  # our statements are fixed: only a missing table or column makes one wrong
+    sqlite3.SQLITE_MISMATCH,
+    sqlite3.SQLITE_CONSTRAINT,
+}
+
+
+def prepare(connection: sqlite3.Connection, path: Path) -> None:
+    """Make an empty file ours, refuse one that is another's, and set the modes of a fresh connection."""
+    if _is_empty(connection):
+        _create(connection)
+    _check(connection, path)
+    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    # Each commit syncs the log, so a batch survives power loss. Without WAL (a file system without shared
+    # memory) there is a rollback journal, whose removal must be synced as well: EXTRA.
+    connection.execute(f"PRAGMA synchronous = {'FULL' if mode == 'wal' else 'EXTRA'}")
+    connection.execute("PRAGMA fullfsync = ON")  # macOS, where fsync alone does not reach the disk
+    connection.execute(f"PRAGMA journal_size_limit = {LOG_BYTES_KEPT}").fetchall()
+    connection.execute("PRAGMA trusted_schema = OFF")
+
+
+@contextlib.contextmanager
+def translated(path: Path) -> Generator[None]:
+    """Raise what SQLite raises in the block as ours, by what the caller should do."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise _translate(error, path) from error
+
+
+def _is_empty(connection: sqlite3.Connection) -> bool:
+    (version,) = connection.execute("PRAGMA schema_version").fetchone()
+    return version == 0 and _application_id(connection) == 0
+
+
+def _create(connection: sqlite3.Connection) -> None:
+    # Before the first page is written, or never. It lets pruned blocks give their space back to the disk.
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    connection.execute("PRAGMA encoding = 'UTF-8'")  # key order is byte order
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        if _is_empty(connection):  # else another process was faster
+            connection.execute(SCHEMA)
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _check(connection: sqlite3.Connection, path: Path) -> None:
+    application = _application_id(connection)
+    if application != APPLICATION_ID:
+        raise DataError(
+            f"{path} is an SQLite file of another program (application id {application:#x}): "
+            "name another file, nothing was changed",
+            path=str(path),
+        )
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version != SCHEMA_VERSION:
+        raise DataError(
+            f"{path} has datastore format {version}, this version of crdtstats knows {SCHEMA_VERSION}: "
+            "update crdtstats, nothing was changed",
+            path=str(path),
+            version=version,
+        )
+
+
+def _application_id(connection: sqlite3.Connection) -> int:
+    return connection.execute("PRAGMA application_id").fetchone()[0]
+
+
+def _translate(error: sqlite3.Error, path: Path) -> CrdtStatsError:
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is None:  # raised by the module itself, before SQLite was asked
+        return InternalError(f"{path}: {error}", path=str(path))
+    message = f"{path}: {error} ({error.sqlite_errorname})"
+    if code in (sqlite3.SQLITE_IOERR_CORRUPTFS, _IOERR_SHORT_READ):
+        return DataError(message, path=str(path))
+    primary = code & 0xFF
+    if primary == sqlite3.SQLITE_TOOBIG:
+        return UsageError(message, path=str(path))
+    if primary in _UNAVAILABLE:
+        return UnavailableError(message + ": try again", path=str(path))
+    if primary in _DAMAGED:
+        return DataError(message + ": restore it, or move it away and fetch the blocks again", path=str(path))
+    return InternalError(message, path=str(path))
+
+
+_IOERR_SHORT_READ = sqlite3.SQLITE_IOERR_SHORT_READ

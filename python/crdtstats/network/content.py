@@ -1,0 +1,66 @@
+"""Is this block what its CID says? The answer comes from the Rust core where it is built in."""
+
+from __future__ import annotations
+
+from crdtstats.errors import RemoteError
+
+CID_BYTES_MAX = 168
+"""boxo's limit for an identity CID, the longest kind."""
+BLOCK_BYTES_MAX = (4 << 20) - 4096
+"""bitswap's message limit of 4 MiB minus room for its framing."""
+
+
+def read_uvarint(data: bytes | bytearray | memoryview, position: int) -> tuple[int, int]:
+    """(value, next position) of the unsigned varint at ``position``.
+
+    Raises ``IndexError`` when cut short, ``ValueError`` beyond 64 bits.
+    """
+    value = shift = 0
+    while True:
+        byte = data[position]
+        position += 1
+        value |= (byte & 127) << shift
+        if byte < 128:
+            return value, position
+        shift += 7
+        if shift > 63:
+            raise ValueError("varint beyond 64 bits")
+
+
+def uvarint(value: int) -> bytes:
+    out = bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def prefix_of(cid: bytes) -> bytes:
+    """Version, codec, hash and digest length of ``cid``, as bitswap sends them with a block.
+
+    Raises ``ValueError`` or ``IndexError`` when ``cid`` is none.
+    """
+    if cid[:2] == b"\x12\x20":  # CIDv0: a bare sha2-256 multihash
+        return b"\x00\x70\x12\x20"
+    position = 0
+    for _ in range(4):
+        _, position = read_uvarint(cid, position)
+    return cid[:position]
+
+
+try:
+    from crdtstats._core import check_block, cid_of  # type: ignore[import-not-found]
+except ImportError:
+    from crdtstats.network._content_fallback import check_block, cid_of
+
+__all__ = [
+    "BLOCK_BYTES_MAX",
+    "CID_BYTES_MAX",
+    "RemoteError",
+    "check_block",
+    "cid_of",
+    "prefix_of",
+    "read_uvarint",
+    "uvarint",
+]

@@ -1,0 +1,262 @@
+"""Carries the core's effects to datastore, broadcaster and exchange, and their answers back.
+
+Has no thread and no clock of its own: whoever drives it (a thread, or a simulation) calls :meth:`Replicator.step`.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from crdtstats.errors import CrdtStatsError, RemoteError, UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from crdtstats import _core
+    from crdtstats.protocols import Broadcaster, Exchange
+    from crdtstats.storage import Storage
+
+logger = logging.getLogger("crdtstats.replicator")
+
+FLUSH_DELAY_S = 0.05
+"""How long the first change after a quiet time waits for others to share its block."""
+RETRY_DELAY_S = 0.2
+"""First wait after a datastore refused; doubled up to RETRY_DELAY_S_MAX."""
+RETRY_DELAY_S_MAX = 5.0
+INBOX_MAX = 4096
+"""Payloads and blocks that wait to be merged. More are dropped: they are announced, or asked for, again."""
+WALK_BLOCKS_MAX = 2048
+"""Blocks in one answer to a peer that walks a chain."""
+
+
+class Replicator:
+    """One replica's traffic.
+
+    Args:
+        engine: the open store's core.
+        storage: where blocks are kept.
+        signer: an ``Identity`` or a host with ``peer_id`` and ``sign``.
+        broadcaster: None for a store without a network.
+        exchange: None for a store without a network.
+        flush_interval_s: least time between two flushes that nobody asked for.
+        wake: called when there is something to do for :meth:`step`.
+    """
+
+    def __init__(
+        self,
+        engine: _core.Engine,
+        storage: Storage,
+        signer: Any,
+        broadcaster: Broadcaster | None,
+        exchange: Exchange | None,
+        *,
+        flush_interval_s: float,
+        on_clone: Callable[[], None] | None = None,
+        wake: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._engine = engine
+        self._storage = storage
+        self._signer = signer
+        self._broadcaster = broadcaster
+        self._exchange = exchange
+        self._flush_interval_s = flush_interval_s
+        self._on_clone = on_clone
+        self._wake = wake
+        self._inbox: deque[tuple[bytes | None, bytes, str | None]] = deque()
+        self._flush_lock = threading.Lock()
+        self._carry_lock = threading.Lock()
+        self._unstored: dict[bytes, bytes] = {}
+        self._peers_seen: deque[str] = deque()
+        self._dirty_since: float | None = None
+        self._flushed_at: float | None = None
+        self._retry_at: float = 0.0
+        self._retry_s = RETRY_DELAY_S
+        self.dropped: dict[str, int] = {}
+        self.served = 0
+        self.last_flush: dict[str, Any] = {}
+
+    # ---- answers from outside: any thread, never raise, never wait
+
+    def start(self) -> None:
+        """Begin to fetch and serve blocks."""
+        if self._exchange is not None:
+            self._exchange.start(self._serve, self._deliver, self._walk)
+
+    def receive(self, payload: bytes) -> None:
+        """Take a payload of the topic; it is merged by the next step."""
+        self._put(None, bytes(payload), getattr(payload, "peer", None))
+
+    def peer_changed(self, peer: str, connected: bool) -> None:
+        """A peer came or went."""
+        if connected:
+            self._peers_seen.append(peer)
+            self._wake()
+
+    def _deliver(self, cid: bytes, block: bytes, peer: str | None) -> None:
+        self._put(cid, block, peer)
+
+    def _put(self, cid: bytes | None, data: bytes, peer: str | None) -> None:
+        if len(self._inbox) >= INBOX_MAX and cid is None:
+            self._count("inbox-full")
+            return
+        self._inbox.append((cid, data, peer))
+        self._wake()
+
+    def _serve(self, cid: bytes) -> bytes | None:
+        try:
+            if not self._engine.holds(cid):
+                return None
+            block = self._unstored.get(cid)
+            block = self._storage.block(cid) if block is None else block
+        except CrdtStatsError as error:
+            logger.warning("block not served: %s", error)
+            return None
+        self.served += 1
+        return block
+
+    def _walk(self, cid: bytes, count: int, bytes_max: int) -> list[tuple[bytes, bytes]]:
+        out: list[tuple[bytes, bytes]] = []
+        size = 0
+        for below in self._engine.walk_down(cid, min(count, WALK_BLOCKS_MAX)):
+            block = self._serve(below)
+            if block is None or (out and size + len(block) > bytes_max):
+                break
+            size += len(block)
+            out.append((below, block))
+        return out
+
+    # ---- the work
+
+    def step(self, now_s: float) -> float:
+        """Do what is due at ``now_s`` (seconds of any clock that never goes back).
+
+        Returns:
+            When to call again at the latest.
+        """
+        while self._peers_seen:
+            self._peers_seen.popleft()
+            self._engine.peer_connected(_ms(now_s))
+        self._merge_inbox()
+        self._carry(now_s)
+        due = self._flush_when_due(now_s)
+        return min(due, self._engine.due_ms() / 1000) if self._broadcaster is not None else due
+
+    def flush(self, now_s: float) -> None:
+        """Make everything counted so far durable and hand it to the broadcaster.
+
+        Raises:
+            UnavailableError: the datastore refuses; everything stays dirty.
+        """
+        with self._flush_lock:
+            while (plan := self._engine.begin_flush(self._signer)) is not None:
+                self._storage.put_flush(plan.author or "", plan.blocks, plan.cursors)
+                self._engine.flush_stored()
+                self.last_flush = {"blocks": len(plan.blocks), "bytes": sum(len(b) for _, b in plan.blocks)}
+                if self._exchange is not None and plan.blocks:
+                    self._exchange.have([cid for cid, _ in plan.blocks])
+                if not plan.is_retry:
+                    break
+            self._flushed_at = now_s
+            self._dirty_since = None
+        self._carry(now_s)
+
+    def announce_all(self) -> None:
+        """Hand every head that is held to the broadcaster."""
+        if self._broadcaster is not None:
+            for payload in self._engine.announcement():
+                self._broadcast(payload)
+
+    def _merge_inbox(self) -> None:
+        while self._inbox:
+            cid, data, peer = self._inbox.popleft()
+            try:
+                if cid is None:
+                    self._engine.handle_payload(data, peer)
+                else:
+                    self._engine.handle_block(cid, data)
+            except RemoteError as error:
+                # The core counted it. What it came from is bad, not we: go on.
+                logger.info("dropped from %s: %s", peer, error)
+
+    def _carry(self, now_s: float) -> None:
+        with self._carry_lock:
+            effects = self._engine.poll(_ms(now_s))
+            for warning in effects.warnings:
+                logger.warning("%s", warning)
+                if self._on_clone is not None and self._engine.status()["clone_seen"]:
+                    self._on_clone()
+            self._unstored.update(effects.store)
+            self._store_blocks(now_s)
+            if self._exchange is not None:
+                for peer, cids in _by_peer(effects.want).items():
+                    self._exchange.want(cids, [peer] if peer else ())
+                if effects.cancel:
+                    self._exchange.cancel(effects.cancel)
+            for payload in effects.announce:
+                self._broadcast(payload)
+
+    def _store_blocks(self, now_s: float) -> None:
+        if not self._unstored or now_s < self._retry_at:
+            return
+        blocks = list(self._unstored.items())
+        try:
+            self._storage.put_blocks(blocks)
+        except UnavailableError as error:
+            self._back_off(now_s, error)
+            return
+        for cid, _ in blocks:
+            del self._unstored[cid]
+        if self._exchange is not None:
+            self._exchange.have([cid for cid, _ in blocks])
+
+    def _broadcast(self, payload: bytes) -> None:
+        if self._broadcaster is None:
+            return
+        try:
+            self._broadcaster.broadcast(payload)
+        except CrdtStatsError as error:
+            # The heads are announced again: no broadcast is worth stopping for.
+            logger.info("not announced: %s", error)
+            self._count("broadcast-refused")
+
+    def _flush_when_due(self, now_s: float) -> float:
+        if not self._engine.is_dirty():
+            self._dirty_since = None
+            return max(self._retry_at, now_s) if self._unstored else float("inf")
+        if self._dirty_since is None:
+            self._dirty_since = now_s
+        due = self._dirty_since + min(FLUSH_DELAY_S, self._flush_interval_s)
+        if self._flushed_at is not None:
+            due = max(due, self._flushed_at + self._flush_interval_s)
+        due = max(due, self._retry_at)
+        if now_s < due:
+            return due
+        try:
+            self.flush(now_s)
+        except UnavailableError as error:
+            self._back_off(now_s, error)
+            return self._retry_at
+        self._retry_s = RETRY_DELAY_S
+        return now_s + self._flush_interval_s if self._engine.is_dirty() else float("inf")
+
+    def _back_off(self, now_s: float, error: Exception) -> None:
+        self._retry_at = now_s + self._retry_s
+        logger.warning("the datastore refuses, trying again in %.1f s: %s", self._retry_s, error)
+        self._retry_s = min(2 * self._retry_s, RETRY_DELAY_S_MAX)
+
+    def _count(self, reason: str) -> None:
+        self.dropped[reason] = self.dropped.get(reason, 0) + 1
+
+
+def _ms(now_s: float) -> int:
+    return int(now_s * 1000)
+
+
+def _by_peer(wants: list[tuple[bytes, str | None]]) -> dict[str | None, list[bytes]]:
+    out: dict[str | None, list[bytes]] = {}
+    for cid, peer in wants:
+        out.setdefault(peer, []).append(cid)
+    return out

@@ -1,0 +1,97 @@
+"""What a store keeps in its datastore: blocks, the heads of its own nodes, cursors. Nothing else."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from crdtstats.errors import DataError
+
+if TYPE_CHECKING:
+    from crdtstats.protocols import Datastore
+
+FORMAT_KEY = "/format"
+FORMAT = b"crdtstats 1"
+BLOCKS_PREFIX = "/blocks"
+OWN_PREFIX = "/own"
+CURSORS_KEY = "/cursors"
+
+
+def _block_key(cid: bytes) -> str:
+    return f"{BLOCKS_PREFIX}/b{base64.b32encode(cid).decode().rstrip('=').lower()}"
+
+
+def _cid_of_key(key: str) -> bytes:
+    text = key.rsplit("/", 1)[-1][1:].upper()
+    return base64.b32decode(text + "=" * (-len(text) % 8))
+
+
+class Storage:
+    """The layout of one store over any datastore. Any thread may call."""
+
+    def __init__(self, datastore: Datastore) -> None:
+        self._datastore = datastore
+
+    def check_format(self) -> None:
+        """Mark a new datastore as ours; refuse one of another format.
+
+        Raises:
+            DataError: it holds something else, or was written by a newer version.
+        """
+        try:
+            found = self._datastore.get(FORMAT_KEY)
+        except KeyError:
+            self._datastore.batch([(FORMAT_KEY, FORMAT)])
+            return
+        if found != FORMAT:
+            raise DataError(f"the datastore has format {found!r}, this version reads {FORMAT!r}", found=found)
+
+    def blocks(self) -> Iterator[tuple[bytes, bytes]]:
+        """Yield (CID, block) of every stored block."""
+        for key, block in self._datastore.query(BLOCKS_PREFIX):
+            yield _cid_of_key(key), block
+
+    def block(self, cid: bytes) -> bytes | None:
+        """One stored block, or None."""
+        try:
+            return self._datastore.get(_block_key(cid))
+        except KeyError:
+            return None
+
+    def put_blocks(self, blocks: Sequence[tuple[bytes, bytes]]) -> None:
+        """Store foreign blocks, durably and in one step."""
+        self._datastore.batch([(_block_key(cid), block) for cid, block in blocks])
+
+    def drop_blocks(self, cids: Sequence[bytes]) -> None:
+        """Remove blocks (damaged ones, or own ones that no head reaches)."""
+        self._datastore.batch([], [_block_key(cid) for cid in cids])
+
+    def own_head(self, peer_id: str) -> bytes | None:
+        """CID of the last durable node that ``peer_id`` wrote here."""
+        try:
+            return self._datastore.get(f"{OWN_PREFIX}/{peer_id}")
+        except KeyError:
+            return None
+
+    def cursors(self) -> dict[str, int]:
+        """The cursors of the last durable flush."""
+        try:
+            return json.loads(self._datastore.get(CURSORS_KEY))
+        except KeyError:
+            return {}
+        except ValueError as error:
+            raise DataError("the stored cursors are damaged", key=CURSORS_KEY) from error
+
+    def put_flush(self, author: str, blocks: Sequence[tuple[bytes, bytes]], cursors: Mapping[str, int]) -> None:
+        """Store nodes of ours, the move of their author's head and the cursors, in one durable step.
+
+        Where a datastore has no real batch it must still write in this order: blocks, sync, head, sync.
+        """
+        puts = [(_block_key(cid), block) for cid, block in blocks]
+        if blocks:
+            puts.append((f"{OWN_PREFIX}/{author}", blocks[-1][0]))
+        if cursors:
+            puts.append((CURSORS_KEY, json.dumps(dict(cursors), sort_keys=True).encode()))
+        self._datastore.batch(puts)

@@ -1,0 +1,162 @@
+//! DAG nodes: links and a delta in dag-pb.
+
+use crate::cid::Cid;
+use crate::delta::{self, Delta};
+use crate::error::WireError;
+use crate::identity::Signer;
+use crate::key;
+use crate::limits::BLOCK_BYTES_TAKEN_MAX;
+use crate::proto::{self, bytes_len, push_bytes};
+use crate::{signature, varint};
+
+const WHAT: &str = "DAG node";
+const LINK: &str = "DAG link";
+/// Field of a dag-pb node that holds a link, and that which holds the data.
+const LINKS_FIELD: u64 = 2;
+const DATA_FIELD: u64 = 1;
+
+/// A decoded node, borrowed from its block.
+#[derive(Debug)]
+pub struct Node<'a> {
+    /// In the order in which they lie.
+    pub links: Vec<Cid>,
+    pub delta: Delta<'a>,
+    /// Whether a signature is where one may be: the only field 101, at the very end of the block.
+    pub(crate) signature_in_place: bool,
+}
+
+/// Read a block. Data may come before links; links may lack name and size.
+///
+/// # Errors
+/// It is no DAG node: too large, truncated, malformed, or a link is no CID.
+pub fn decode(block: &[u8]) -> Result<Node<'_>, WireError> {
+    if block.len() > BLOCK_BYTES_TAKEN_MAX {
+        return Err(WireError::TooLarge {
+            what: WHAT,
+            len: block.len(),
+            max: BLOCK_BYTES_TAKEN_MAX,
+        });
+    }
+    let (mut links, mut data, mut data_last) = (Vec::new(), None, false);
+    let mut links_ended = false;
+    for field in proto::fields(block, WHAT) {
+        let field = field?;
+        let bytes = proto::bytes(field.value, WHAT)?;
+        data_last = field.number == DATA_FIELD;
+        match field.number {
+            LINKS_FIELD if links_ended => {
+                return Err(WireError::malformed(
+                    WHAT,
+                    "it has links before and after its data",
+                ));
+            }
+            LINKS_FIELD => links.push(decode_link(bytes)?),
+            DATA_FIELD if data.is_none() => {
+                data = Some(bytes);
+                links_ended = !links.is_empty();
+            }
+            DATA_FIELD => return Err(WireError::malformed(WHAT, "it has data twice")),
+            _ => return Err(WireError::malformed(WHAT, "it has an unknown field")),
+        }
+    }
+    let decoded = delta::decode(data.unwrap_or_default())?;
+    Ok(Node {
+        links,
+        delta: decoded.delta,
+        signature_in_place: data_last && decoded.signatures == 1 && decoded.ends_with_signature,
+    })
+}
+
+fn decode_link(message: &[u8]) -> Result<Cid, WireError> {
+    let (mut cid, mut last) = (None, 0);
+    for field in proto::fields(message, LINK) {
+        let field = field?;
+        // As strict and as lenient as Go's decoder: what one takes and the other refuses would split the DAG.
+        if field.number <= last {
+            return Err(WireError::malformed(
+                LINK,
+                "a field is there twice or out of order",
+            ));
+        }
+        last = field.number;
+        match field.number {
+            1 => cid = Some(Cid::from_link(proto::bytes(field.value, LINK)?)?),
+            2 => drop(proto::bytes(field.value, LINK)?),
+            3 => drop(proto::number(field.value, LINK)?),
+            _ => return Err(WireError::malformed(LINK, "it has an unknown field")),
+        }
+    }
+    cid.ok_or(WireError::malformed(LINK, "it has no hash"))
+}
+
+fn push_links(out: &mut Vec<u8>, links: &[Cid]) {
+    for link in links {
+        let hash = link.as_bytes();
+        // Name "" and Tsize 0 are both present.
+        varint::push(out, (LINKS_FIELD << 3) | 2);
+        varint::push(out, (bytes_len(1, hash.len()) + 4) as u64);
+        push_bytes(out, 1, hash);
+        out.extend_from_slice(&[0x12, 0, 0x18, 0]);
+    }
+}
+
+/// The block of a node: links in the order given, then the delta.
+#[must_use]
+pub fn encode(links: &[Cid], delta: &Delta<'_>) -> Vec<u8> {
+    let mut out = Vec::new();
+    push_links(&mut out, links);
+    push_bytes(&mut out, DATA_FIELD, &delta::encode(delta));
+    out
+}
+
+/// The block of a signed node: links in the order given, then the delta, which ends with the signature.
+///
+/// # Errors
+/// The signer refuses.
+pub fn encode_signed(
+    links: &[Cid],
+    delta: &Delta<'_>,
+    signer: &dyn Signer,
+    topic: &str,
+) -> Result<Vec<u8>, WireError> {
+    let delta = delta::encode(delta);
+    let mut out = Vec::with_capacity(delta.len() + links.len() * 64 + 128);
+    push_links(&mut out, links);
+    varint::push(&mut out, (DATA_FIELD << 3) | 2);
+    // The lengths in front count the signature in.
+    varint::push(&mut out, (delta.len() + signature::FIELD_BYTES) as u64);
+    out.extend_from_slice(&delta);
+    let message = signature::message(topic, &out)?;
+    let signed = signer.sign(&message).map_err(|error| WireError::Sign {
+        reason: error.to_string(),
+    })?;
+    signature::push_field(&mut out, &signed);
+    Ok(out)
+}
+
+/// Whether a block is, byte for byte, what this version writes: links first, sorted and unique, defaults omitted, clean
+/// keys, no ids, nothing unknown.
+#[must_use]
+pub fn is_exact_form(block: &[u8], node: &Node<'_>) -> bool {
+    let sorted = node.links.is_sorted_by(|a, b| a < b);
+    let clean = node
+        .delta
+        .elements
+        .iter()
+        .all(|e| e.id.is_empty() && key::clean(e.key) == e.key);
+    let known = node
+        .delta
+        .native
+        .as_ref()
+        .is_some_and(|native| !native.is_from_newer_version());
+    if !(sorted && clean && known && node.signature_in_place) {
+        return false;
+    }
+    let delta = delta::encode(&node.delta);
+    let mut unsigned = Vec::with_capacity(block.len());
+    push_links(&mut unsigned, &node.links);
+    varint::push(&mut unsigned, (DATA_FIELD << 3) | 2);
+    varint::push(&mut unsigned, (delta.len() + signature::FIELD_BYTES) as u64);
+    unsigned.extend_from_slice(&delta);
+    block.len() == unsigned.len() + signature::FIELD_BYTES && block.starts_with(&unsigned)
+}

@@ -1,0 +1,520 @@
+//! One replica without I/O: payloads, blocks and changed counters go in, effects come out.
+//!
+//! Time is an argument in milliseconds of any clock that never goes back. Spurious calls are safe.
+
+use crate::announce::{Announcements, pack};
+use crate::authors::Authors;
+use crate::broadcast::{self, Head};
+use crate::chain::{Built, Section, Target, Written};
+use crate::cid::{Cid, HashKind};
+use crate::dag::Dag;
+use crate::element_key::Side;
+use crate::error::WireError;
+use crate::identity::Signer;
+use crate::judge::{Judged, Rules, Verdict, judge};
+use crate::merge::merge_elements;
+use crate::node;
+use crate::peer_id::PeerId;
+use crate::state::State;
+use crate::wants::{Want, Wants};
+use crate::{element_key, signature};
+use rustc_hash::FxHashSet;
+use std::collections::BTreeMap;
+
+/// How a replica lives in its network.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub rules: Rules,
+    /// Hash of the nodes that we write.
+    pub hash: HashKind,
+    pub announce_interval_ms: u64,
+}
+
+/// What the outside has to do.
+#[derive(Default, Debug)]
+pub struct Effects {
+    /// Store these blocks; then the exchange may be told of them.
+    pub store: Vec<(Cid, Vec<u8>)>,
+    /// Ask the exchange for these.
+    pub want: Vec<Want>,
+    /// The exchange need not look for these any more.
+    pub cancel: Vec<Cid>,
+    /// Hand these payloads to the broadcaster.
+    pub announce: Vec<Vec<u8>>,
+    /// Things an operator should read once.
+    pub warnings: Vec<String>,
+}
+
+/// A value of ours that has to be written: where it counts, and what it is now.
+#[derive(Clone, Debug)]
+pub struct Changed {
+    pub path: String,
+    pub incr: u64,
+    pub decr: u64,
+}
+
+/// Nodes of ours to be stored in one step with the head of their author.
+#[derive(Clone, Debug)]
+pub struct Flush {
+    pub author: PeerId,
+    pub blocks: Vec<Built>,
+    pub section: [u8; 16],
+    pub sequence: u64,
+}
+
+/// One participant: its counters, its DAGs, what it misses and what it has to say.
+pub struct Replica {
+    config: Config,
+    me: PeerId,
+    state: State,
+    dag: Dag,
+    authors: Authors,
+    wants: Wants,
+    announcements: Announcements,
+    sections: BTreeMap<PeerId, Section>,
+    effects: Effects,
+    /// Reason → how often something was dropped.
+    dropped: BTreeMap<&'static str, u64>,
+    newer: u64,
+    clone_seen: bool,
+    doubled: bool,
+}
+
+impl Replica {
+    /// A replica that knows nothing yet. `seed` drives the jitter of announcements alone.
+    #[must_use]
+    pub fn new(config: Config, me: PeerId, now_ms: u64, seed: u64) -> Self {
+        let announcements = Announcements::new(config.announce_interval_ms, now_ms, seed);
+        Replica {
+            config,
+            me,
+            state: State::default(),
+            dag: Dag::default(),
+            authors: Authors::default(),
+            wants: Wants::default(),
+            announcements,
+            sections: BTreeMap::new(),
+            effects: Effects::default(),
+            dropped: BTreeMap::new(),
+            newer: 0,
+            clone_seen: false,
+            doubled: false,
+        }
+    }
+
+    #[must_use]
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    pub fn state_mut(&mut self) -> &mut State {
+        &mut self.state
+    }
+
+    #[must_use]
+    pub fn dag(&self) -> &Dag {
+        &self.dag
+    }
+
+    #[must_use]
+    pub fn authors(&self) -> &Authors {
+        &self.authors
+    }
+
+    #[must_use]
+    pub fn me(&self) -> &PeerId {
+        &self.me
+    }
+
+    /// Reason → how often something was dropped, since the start.
+    #[must_use]
+    pub fn dropped(&self) -> &BTreeMap<&'static str, u64> {
+        &self.dropped
+    }
+
+    /// Blocks that stand at the exchange.
+    #[must_use]
+    pub fn wanted_count(&self) -> usize {
+        self.wants.standing_count()
+    }
+
+    /// Held nodes of a newer version, which were not merged.
+    #[must_use]
+    pub fn newer(&self) -> u64 {
+        self.newer
+    }
+
+    #[must_use]
+    pub fn rules(&self) -> &Rules {
+        &self.config.rules
+    }
+
+    /// Whether a node was written in a section opened by this start.
+    #[must_use]
+    pub fn has_written(&self) -> bool {
+        self.sections.values().any(|section| section.written() > 0)
+    }
+
+    /// A peer showed a node of our own identity that we never wrote: our directory was cloned.
+    #[must_use]
+    pub fn clone_seen(&self) -> bool {
+        self.clone_seen
+    }
+
+    /// Our live generation is written by somebody else too.
+    #[must_use]
+    pub fn doubled(&self) -> bool {
+        self.doubled
+    }
+
+    /// When [`Replica::poll`] has something to do without any input.
+    #[must_use]
+    pub fn due_ms(&self) -> u64 {
+        self.announcements.due_ms()
+    }
+
+    // ---- what comes in
+
+    /// Take a stored block in again, at open. It is not stored or announced for it.
+    ///
+    /// # Errors
+    /// The block does not match its CID, or is no DAG node: it is damaged.
+    pub fn load(&mut self, cid: &Cid, block: &[u8]) -> Result<(), WireError> {
+        cid.check(block)?;
+        if let Verdict::Keep(judged) = judge(&self.config.rules, block)? {
+            self.take(cid, block.len(), &judged, None, true);
+        }
+        Ok(())
+    }
+
+    /// Take a payload of the topic.
+    ///
+    /// # Errors
+    /// The payload does not decode, or a block in it does not match its CID: its sender is at fault.
+    pub fn handle_payload(&mut self, payload: &[u8], peer: Option<&str>) -> Result<(), WireError> {
+        let heads =
+            broadcast::decode(payload).inspect_err(|_| self.count("payload-undecodable"))?;
+        let mut fault = None;
+        for mut head in heads {
+            head.cid = head.cid.into_v1();
+            if head.cid.check_node().is_err() {
+                self.count("head-codec");
+                continue;
+            }
+            if self.dag.holds(&head.cid) {
+                self.announcements.heard(&head.cid);
+                continue;
+            }
+            if self.dag.is_refused(&head.cid) {
+                continue;
+            }
+            if let Some(block) = head.block {
+                match self.take_block(&head.cid, block, Some(head.dag_name)) {
+                    Ok(()) => continue,
+                    Err(error) => fault = Some(error),
+                }
+            }
+            if self.dag.is_missing(&head.cid) || self.wants.want(&head.cid, peer, false) {
+                self.dag.announce(&head.cid, head.dag_name);
+                self.wants.want(&head.cid, peer, false);
+            } else {
+                self.count("want-no-room");
+            }
+        }
+        fault.map_or(Ok(()), Err)
+    }
+
+    /// Take a block that the exchange fetched.
+    ///
+    /// # Errors
+    /// The block does not match its CID, or is no DAG node: the peer that sent it is at fault.
+    pub fn handle_block(&mut self, cid: &Cid, block: &[u8]) -> Result<(), WireError> {
+        if self.dag.holds(cid) || self.dag.is_refused(cid) {
+            return Ok(());
+        }
+        if !self.wants.is_wanted(cid) {
+            self.count("block-unasked");
+            return Ok(());
+        }
+        self.take_block(cid, block, None)
+    }
+
+    /// A peer connected: it may have missed everything.
+    pub fn peer_connected(&mut self, now_ms: u64) {
+        self.announcements.peer_connected(now_ms);
+    }
+
+    /// What has to be done now.
+    pub fn poll(&mut self, now_ms: u64) -> Effects {
+        if let Some(heard) = self.announcements.take_due(now_ms) {
+            let announce = self.announcement(&heard);
+            self.effects.announce.extend(announce);
+        }
+        self.effects.want.extend(self.wants.take_asks());
+        std::mem::take(&mut self.effects)
+    }
+
+    // ---- what we write
+
+    /// Open a section for an author whose key is at hand. The nonce is fresh randomness.
+    pub fn open_section(&mut self, author: PeerId, nonce: [u8; 16]) {
+        self.sections.insert(author, Section::new(nonce));
+    }
+
+    /// Name the generation of the live journal: elements of it never move a total, for its slots do.
+    pub fn set_live_generation(&mut self, generation: &str) {
+        let own = self.state.origin(&self.me.to_string(), generation);
+        self.state.set_own(own);
+    }
+
+    /// Turn what changed of one generation of `signer` into nodes. `None` where nothing is above what blocks hold.
+    ///
+    /// # Errors
+    /// No section is open for the author, or the signer refuses.
+    pub fn build_flush(
+        &mut self,
+        signer: &dyn Signer,
+        generation: &str,
+        changed: &[Changed],
+    ) -> Result<Option<Flush>, WireError> {
+        let author = signer.peer_id().clone();
+        let replica = author.to_string();
+        let origin = self.state.origin(&replica, generation);
+        let mut written = Vec::new();
+        for c in changed {
+            let known = self
+                .state
+                .paths()
+                .find(&c.path)
+                .map_or((0, 0), |path| self.state.sub_counter(path, origin));
+            for (side, value, known) in
+                [(Side::Incr, c.incr, known.0), (Side::Decr, c.decr, known.1)]
+            {
+                if value > known {
+                    written.push(Written {
+                        key: element_key::encode(side, &c.path, &replica, generation),
+                        value,
+                    });
+                }
+            }
+        }
+        if written.is_empty() {
+            return Ok(None);
+        }
+        written.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        let dag_name = if self.config.rules.native {
+            replica.as_str()
+        } else {
+            ""
+        };
+        let heads = self.dag.heads(dag_name);
+        let target = Target {
+            dag_name,
+            topic: &self.config.rules.topic,
+            hash: self.config.hash,
+            signer,
+        };
+        let section = self
+            .sections
+            .get_mut(&author)
+            .ok_or(WireError::limit("section"))?;
+        let blocks = section.build(&target, &heads, &written)?;
+        Ok(Some(Flush {
+            author,
+            blocks,
+            section: section.nonce(),
+            sequence: section.written(),
+        }))
+    }
+
+    /// The nodes of a flush are durable: they are ours now, can be served, and are announced.
+    ///
+    /// # Errors
+    /// Our own bytes do not decode: a bug.
+    pub fn flush_stored(&mut self, flush: &Flush) -> Result<(), WireError> {
+        for built in &flush.blocks {
+            if let Verdict::Keep(judged) = judge(&self.config.rules, &built.block)? {
+                self.take(&built.cid, built.block.len(), &judged, None, true);
+            }
+        }
+        if let Some(last) = flush.blocks.last() {
+            let name = self.dag.dag_name_of(&last.cid).unwrap_or("").to_owned();
+            let head = Head {
+                cid: last.cid.clone(),
+                dag_name: &name,
+                block: Some(&last.block),
+            };
+            self.effects.announce.extend(pack(&[head]));
+        }
+        Ok(())
+    }
+
+    /// Announce everything that is held, now: before leaving.
+    #[must_use]
+    pub fn announcement(&self, heard: &FxHashSet<Cid>) -> Vec<Vec<u8>> {
+        let mut known: Vec<(String, Cid)> = Vec::new();
+        for (name, heads) in self.dag.all_heads() {
+            known.extend(heads.into_iter().map(|h| (name.clone(), h.cid)));
+        }
+        if self.config.rules.native {
+            // A Go peer must be able to fetch all below what is announced; a native one takes what there is.
+            known.extend(self.dag.tips());
+        }
+        let heads: Vec<Head<'_>> = known
+            .iter()
+            .filter(|(_, cid)| !heard.contains(cid))
+            .map(|(name, cid)| Head {
+                cid: cid.clone(),
+                dag_name: name,
+                block: None,
+            })
+            .collect();
+        pack(&heads)
+    }
+
+    // ---- inside
+
+    fn count(&mut self, reason: &'static str) {
+        let count = self.dropped.entry(reason).or_default();
+        *count = count.saturating_add(1);
+    }
+
+    fn take_block(
+        &mut self,
+        cid: &Cid,
+        block: &[u8],
+        dag_name: Option<&str>,
+    ) -> Result<(), WireError> {
+        cid.check(block)
+            .inspect_err(|_| self.count("block-not-its-cid"))?;
+        let rules = self.config.rules.clone();
+        match judge(&rules, block).inspect_err(|_| self.count("block-undecodable")) {
+            Ok(Verdict::Keep(judged)) => {
+                if judged
+                    .author
+                    .as_ref()
+                    .is_some_and(|author| *author != self.me && self.authors.is_paused(author))
+                {
+                    self.count("author-paused");
+                    self.drop_wanted(cid);
+                    return Ok(());
+                }
+                self.take(cid, block.len(), &judged, dag_name, false);
+                self.effects.store.push((cid.clone(), block.to_vec()));
+                Ok(())
+            }
+            Ok(Verdict::Refuse(refusal)) => {
+                self.count(refusal.slug());
+                self.drop_wanted(cid);
+                Ok(())
+            }
+            Err(error) => {
+                self.drop_wanted(cid);
+                Err(error)
+            }
+        }
+    }
+
+    /// Bytes that match their CID and are no node of this network: nobody has better ones.
+    fn drop_wanted(&mut self, cid: &Cid) {
+        self.dag.refuse(cid);
+        if self.wants.done(cid) {
+            self.effects.cancel.push(cid.clone());
+        }
+    }
+
+    fn take(
+        &mut self,
+        cid: &Cid,
+        bytes: usize,
+        judged: &Judged<'_>,
+        said: Option<&str>,
+        ours: bool,
+    ) {
+        let node = &judged.node;
+        // A node in our form belongs to the DAG that it names; of another node the head (or the node above) decides.
+        let in_our_form = judged.author.is_some() && node.delta.native.is_some();
+        let known = self.dag.dag_name_of(cid).map(str::to_owned);
+        let dag_name = match (in_our_form, known.as_deref(), said) {
+            (true, ..) | (false, None, None) => node.delta.dag_name,
+            (false, Some(name), _) | (false, None, Some(name)) => name,
+        };
+        if in_our_form && said.is_some_and(|said| said != dag_name) {
+            self.count("head-other-dag");
+        }
+        let links: Vec<Cid> = node
+            .links
+            .iter()
+            .map(|link| link.clone().into_v1())
+            .collect();
+        let added = self.dag.add(cid, dag_name, &links, node.delta.priority);
+        self.wants.done(cid);
+        if !added.new {
+            return;
+        }
+        for link in &links {
+            if self.dag.is_missing(link) {
+                self.wants.want(link, None, true);
+            }
+        }
+        if let (Some(author), Some(native)) = (&judged.author, &node.delta.native) {
+            if !ours && *author == self.me && !self.wrote_section(&native.section) {
+                self.meet_clone();
+            }
+            if self
+                .authors
+                .note(author, native.section, native.sequence, cid, bytes)
+            {
+                self.count("forked");
+            }
+        }
+        if judged.newer {
+            self.newer = self.newer.saturating_add(1);
+            return;
+        }
+        let merged = merge_elements(&self.config.rules, &mut self.state, judged);
+        for (reason, times) in merged.dropped {
+            let count = self.dropped.entry(reason.slug()).or_default();
+            *count = count.saturating_add(times);
+        }
+        if merged.own_raised && !ours {
+            self.doubled = true;
+            self.effects.warnings.push("another process counts under our generation: this directory's identity is used twice".into());
+        }
+    }
+
+    fn wrote_section(&self, section: &[u8; 16]) -> bool {
+        self.authors.has_section(&self.me, section)
+            || self
+                .sections
+                .get(&self.me)
+                .is_some_and(|s| s.nonce() == *section)
+    }
+
+    fn meet_clone(&mut self) {
+        if !self.clone_seen {
+            self.clone_seen = true;
+            self.effects.warnings.push(
+                "a peer has nodes of our own identity that this directory never wrote: it was cloned or restored; \
+                 the next start takes a new identity"
+                    .into(),
+            );
+        }
+    }
+}
+
+/// Whether a stored block was written by `author`, and what it links to.
+///
+/// # Errors
+/// The block is no DAG node.
+pub fn author_and_links(
+    rules: &Rules,
+    block: &[u8],
+) -> Result<(Option<PeerId>, Vec<Cid>), WireError> {
+    let decoded = node::decode(block)?;
+    let author = match signature::verify(block, &decoded, &rules.topic) {
+        signature::Signature::Valid(author) => Some(author),
+        _ => None,
+    };
+    Ok((author, decoded.links))
+}
