@@ -12,6 +12,7 @@ from crdtstats import errors
 if TYPE_CHECKING:
     from crdtstats._core import Counter as Counter
     from crdtstats._core import Identity as Identity
+    from crdtstats._core import __version__ as __version__
     from crdtstats.gossip import GossipBroadcaster as GossipBroadcaster
     from crdtstats.opening import open as open
     from crdtstats.protocols import Broadcaster as Broadcaster
@@ -38,6 +39,7 @@ _HOMES = {
     "Identity": "crdtstats._core",
     "Network": "crdtstats.settings",
     "STATS_REPO_NAME": "crdtstats.store",
+    "__version__": "crdtstats._core",
     "open": "crdtstats.opening",
 }
 
@@ -54,6 +56,7 @@ __all__ = [
     "Host",
     "Identity",
     "Network",
+    "__version__",
     "errors",
     "open",
 ]

@@ -4,7 +4,6 @@ use crate::error::EngineError;
 use crate::{Counting, Engine};
 use crdtstats_core::key;
 use crdtstats_journal::{Journal, Side, Slot};
-use std::sync::MutexGuard;
 
 /// How much to count, and on which side.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -200,7 +199,7 @@ impl Engine {
     /// # Errors
     /// The file cannot be removed.
     pub fn finish(&self, durable: bool) -> Result<(), EngineError> {
-        let mut counting: MutexGuard<'_, Counting> = self.counting();
+        let mut counting = self.counting();
         counting.closing = true;
         match counting.journal.take() {
             Some(journal) if durable => Ok(journal.remove()?),

@@ -8,6 +8,7 @@ mod bell;
 mod counting;
 mod error;
 mod flushing;
+mod lock;
 mod reading;
 mod recovery;
 mod replication;
@@ -62,7 +63,7 @@ struct Core {
 
 /// One open store.
 pub struct Engine {
-    counting: Mutex<Counting>,
+    counting: lock::ShortLock<Counting>,
     core: Mutex<Core>,
     slots: OnceLock<Slots>,
     bell: Bell,
@@ -73,7 +74,7 @@ impl Engine {
     #[must_use]
     pub fn new(config: Config, me: PeerId, now_ms: u64, seed: u64) -> Self {
         Engine {
-            counting: Mutex::new(Counting {
+            counting: lock::ShortLock::new(Counting {
                 journal: None,
                 closing: false,
                 tokens: tokens::Tokens::default(),
@@ -124,8 +125,9 @@ impl Engine {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn counting(&self) -> MutexGuard<'_, Counting> {
-        self.counting.lock().unwrap_or_else(PoisonError::into_inner)
+    #[inline]
+    fn counting(&self) -> lock::ShortGuard<'_, Counting> {
+        self.counting.lock()
     }
 
     fn read_slot(&self, slot: Slot) -> (u64, u64) {
