@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from crdtstats import _core
-from crdtstats.errors import ClosedError, CrdtStatsError, DataError, UnavailableError
+from crdtstats.errors import ClosedError, CrdtStatsError, DataError
 from crdtstats.replicator import Replicator
 from crdtstats.storage import Storage
 

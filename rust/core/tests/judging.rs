@@ -217,7 +217,7 @@ fn a_node_of_ours_that_we_never_wrote_shows_a_clone() {
 }
 
 #[test]
-fn our_live_generation_in_anothers_hands_moves_nothing_and_is_reported() {
+fn our_live_generation_in_foreign_hands_moves_nothing_and_is_reported() {
     let me = Identity::from_seed([9; 32]);
     let mut replica = replica(true);
     replica.set_live_generation(SIGNED);
