@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from crdtstats import _core
-from crdtstats.errors import ClosedError, CrdtStatsError, DataError, UnavailableError
+from crdtstats.errors import ClosedError, CrdtStatsError, DataError
 from crdtstats.replicator import Replicator
 from crdtstats.storage import Storage
 
@@ -228,18 +228,16 @@ class Running:
             self._closed = True
         self.engine.stop_counting()
         deadline = self._clock() + self._close_timeout_s
-        failure: UnavailableError | None = None
+        durable = False
         try:
             self.flush()
+            durable = True
             if self._broadcaster is not None and self._threads:
                 self._leave(deadline)
-        except UnavailableError as error:
-            failure = error
         finally:
             self._stop()
-            self.engine.finish(failure is None)
-        if failure is not None:
-            raise failure
+            # Whatever went wrong: what no block holds stays in the journal, and the next open publishes it.
+            self.engine.finish(durable)
 
     def _leave(self, deadline: float) -> None:
         """Wait until a connected peer was sent our head, and has fetched what it wants of it."""

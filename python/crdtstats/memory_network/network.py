@@ -7,7 +7,6 @@ import logging
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from itertools import combinations
 from random import Random
 from types import TracebackType
@@ -18,6 +17,7 @@ from crdtstats.memory_network.broadcaster import MemoryBroadcaster
 from crdtstats.memory_network.exchange import MemoryExchange
 from crdtstats.memory_network.faults import Faults
 from crdtstats.memory_network.host import Identity, MemoryHost, NamedIdentity
+from crdtstats.memory_network.message import Message
 from crdtstats.memory_network.router import MemoryRouter
 from crdtstats.protocols import Payload
 
@@ -32,18 +32,6 @@ TRACE_MAX = 10_000
 
 CheckBlock = Callable[[bytes, bytes], None]
 _log = logging.getLogger("crdtstats.memory_network")
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One message under way. ``direct``: needs a link; else any path will do."""
-
-    kind: str
-    source: MemoryHost
-    target: MemoryHost
-    body: Any
-    size: int
-    direct: bool
 
 
 class _Thread(threading.local):
@@ -80,7 +68,7 @@ class MemoryNetwork:
         realtime: bool = False,
         check: CheckBlock | None = None,
     ) -> None:
-        self.lock = threading.Lock()
+        self.lock: threading.Lock = threading.Lock()
         self.realtime = realtime
         self.check = check
         self._random = Random(seed)

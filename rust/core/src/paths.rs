@@ -291,7 +291,7 @@ mod tests {
         let mut paths = Paths::default();
         let one = Totals { incr: 3, decr: 1 };
         let abc = paths.intern("a/b/c").unwrap();
-        let abd = paths.intern("a/b/d").unwrap();
+        let sibling = paths.intern("a/b/d").unwrap();
         paths.add_exact(abc, one);
         for (path, value) in [("", 2), ("a", 2), ("a/b", 2), ("a/b/c", 2), ("a/b/d", 0)] {
             assert_eq!(
@@ -301,7 +301,7 @@ mod tests {
             );
         }
         assert_eq!(paths.exact(paths.find("a/b").unwrap()).value(), 0);
-        assert!(!paths.is_key(abd));
+        assert!(!paths.is_key(sibling));
         assert_eq!(paths.keys_below(PathId::ROOT).collect::<Vec<_>>(), [abc]);
         assert_eq!(paths.key_count(), 1);
     }
