@@ -47,7 +47,7 @@ lint-python: $(VENV)/built | doctor
 	$(BIN)/ruff format --quiet --check
 	$(BIN)/typos
 	$(BIN)/basedpyright --level error
-	$(BIN)/basedpyright --verifytypes crdtstats --ignoreexternal
+	$(BIN)/python scripts/public_types.py
 	$(BIN)/python -m mypy.stubtest --concise crdtstats._core
 
 lint-rust: $(VENV)/installed | doctor

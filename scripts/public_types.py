@@ -37,7 +37,13 @@ def main() -> int:
     # It takes the Python that comes first in PATH, whatever --pythonpath says.
     path = os.pathsep.join((os.path.dirname(sys.executable), os.environ.get("PATH", "")))
     done = subprocess.run(
-        ["basedpyright", "--verifytypes", "crdtstats", "--ignoreexternal", "--outputjson"],
+        [
+            f"{os.path.dirname(sys.executable)}/basedpyright",
+            "--verifytypes",
+            "crdtstats",
+            "--ignoreexternal",
+            "--outputjson",
+        ],
         env={**os.environ, "PATH": path},
         capture_output=True,
         text=True,

@@ -50,7 +50,7 @@ def test_an_example_that_is_wrong_fails(tmp_path: Path) -> None:
         block.evaluate()
 
 
-def test_every_public_name_has_a_docstring_that_starts_with_a_sentence() -> None:
+def test_every_module_and_every_public_name_in_it_has_a_docstring() -> None:
     lacking: list[str] = []
     package = ROOT / "python" / "crdtstats"
     for source in sorted([*package.glob("**/*.py"), *package.glob("**/*.pyi")]):

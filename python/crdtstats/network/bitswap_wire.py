@@ -69,14 +69,17 @@ def want_entry(cid: bytes, *, cancel: bool = False) -> bytes:
 
 
 def wantlist(entries: Iterable[bytes]) -> bytes:
+    """The message part that holds wantlist lines."""
     return _field(0x0A, b"".join(entries))
 
 
 def block_part(cid: bytes, block: bytes) -> bytes:
+    """The message part that hands over a block; of its CID only the prefix travels."""
     return _field(0x1A, _field(0x0A, prefix_of(cid)) + _field(0x12, block))
 
 
 def presence_part(cid: bytes, present: bool) -> bytes:
+    """The message part that says whether a block is here."""
     return _field(0x22, _field(0x0A, cid) + (b"" if present else b"\x10\x01"))
 
 

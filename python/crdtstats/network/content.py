@@ -28,6 +28,7 @@ def read_uvarint(data: bytes | bytearray | memoryview, position: int) -> tuple[i
 
 
 def uvarint(value: int) -> bytes:
+    """``value`` as an unsigned varint, the shortest one."""
     out = bytearray()
     while value > 127:
         out.append(value & 127 | 128)

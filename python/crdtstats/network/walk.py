@@ -48,6 +48,7 @@ Take = Callable[[Any, list[tuple[bytes, bytes]]], Awaitable[None]]
 
 
 def encode_question(cids: Sequence[bytes], count_max: int, bytes_max: int) -> bytes:
+    """The blocks wanted, and the most blocks and bytes to answer with, behind their length."""
     body = b"".join((_LIMITS.pack(count_max, bytes_max), *(_CID.pack(len(cid)) + cid for cid in cids)))
     return _LENGTH.pack(len(body)) + body
 
@@ -68,6 +69,7 @@ def decode_question(body: bytes) -> tuple[list[bytes], int, int]:
 
 
 def encode_piece(pairs: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """(CID, block) pairs behind their length."""
     body = b"".join(
         part for cid, block in pairs for part in (_CID.pack(len(cid)), cid, _LENGTH.pack(len(block)), block)
     )

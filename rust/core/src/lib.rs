@@ -10,6 +10,7 @@ pub mod chain;
 pub mod cid;
 pub mod dag;
 pub mod delta;
+pub mod effects;
 pub mod element_key;
 pub mod error;
 mod hash;

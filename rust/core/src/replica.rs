@@ -5,9 +5,10 @@
 use crate::announce::{Announcements, pack};
 use crate::authors::Authors;
 use crate::broadcast::{self, Head};
-use crate::chain::{Built, Section, Target, Written};
-use crate::cid::{Cid, HashKind};
+use crate::chain::{Section, Target, Written};
+use crate::cid::Cid;
 use crate::dag::Dag;
+pub use crate::effects::{Changed, Config, Effects, Flush};
 use crate::element_key::Side;
 use crate::error::WireError;
 use crate::identity::Signer;
@@ -16,51 +17,10 @@ use crate::merge::merge_elements;
 use crate::node;
 use crate::peer_id::PeerId;
 use crate::state::State;
-use crate::wants::{Want, Wants};
+use crate::wants::Wants;
 use crate::{element_key, signature};
 use rustc_hash::FxHashSet;
 use std::collections::BTreeMap;
-
-/// How a replica lives in its network.
-#[derive(Clone, Debug)]
-pub struct Config {
-    pub rules: Rules,
-    /// Hash of the nodes that we write.
-    pub hash: HashKind,
-    pub announce_interval_ms: u64,
-}
-
-/// What the outside has to do.
-#[derive(Default, Debug)]
-pub struct Effects {
-    /// Store these blocks; then the exchange may be told of them.
-    pub store: Vec<(Cid, Vec<u8>)>,
-    /// Ask the exchange for these.
-    pub want: Vec<Want>,
-    /// The exchange need not look for these any more.
-    pub cancel: Vec<Cid>,
-    /// Hand these payloads to the broadcaster.
-    pub announce: Vec<Vec<u8>>,
-    /// Things an operator should read once.
-    pub warnings: Vec<String>,
-}
-
-/// A value of ours that has to be written: where it counts, and what it is now.
-#[derive(Clone, Debug)]
-pub struct Changed {
-    pub path: String,
-    pub incr: u64,
-    pub decr: u64,
-}
-
-/// Nodes of ours to be stored in one step with the head of their author.
-#[derive(Clone, Debug)]
-pub struct Flush {
-    pub author: PeerId,
-    pub blocks: Vec<Built>,
-    pub section: [u8; 16],
-    pub sequence: u64,
-}
 
 /// One participant: its counters, its DAGs, what it misses and what it has to say.
 pub struct Replica {
