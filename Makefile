@@ -70,7 +70,8 @@ wheel: $(VENV)/installed | doctor ## a manylinux wheel in dist/, tried without a
 	$(BIN)/python scripts/try_wheel.py dist/*.whl
 
 kills: $(VENV)/built | doctor ## the kill tests, 200 kills of each kind
-	CRDTSTATS_KILLS=$(CRDTSTATS_KILLS_LONG) cargo test --locked --release $(RUST_TESTED) --tests --examples kill
+	cargo build --locked --release $(RUST_TESTED) --examples
+	CRDTSTATS_KILLS=$(CRDTSTATS_KILLS_LONG) cargo test --locked --release $(RUST_TESTED) --tests kill
 	CRDTSTATS_KILLS=$(CRDTSTATS_KILLS_LONG) $(BIN)/pytest --timeout 3600 -k kill
 
 long: kills ## the kill tests, then the demo twenty times in a row
