@@ -38,7 +38,7 @@ class Datastore(Protocol):
         ...
 
     def query(self, prefix: str, *, keys_only: bool = False) -> Iterator[tuple[str, bytes]]:
-        """Yield (key, value) strictly below ``prefix``, sorted by key; values are ``b""`` with ``keys_only``."""
+        """Yield (key, value) strictly below ``prefix``, by key; values are ``b""`` with ``keys_only``."""
         ...
 
     def batch(self, puts: Iterable[tuple[str, bytes]], deletes: Iterable[str] = ()) -> None:

@@ -101,7 +101,7 @@ class Running:
         try:
             self._load()
             self._recover()
-            self.engine.start(str(journal_dir), os.urandom(12), os.urandom(16))
+            self.engine.start(str(journal_dir), os.urandom(12), os.urandom(16), int.from_bytes(os.urandom(8), "big"))
             self.replicator.start()
             host.on_peer(self.replicator.peer_changed)
             if threads:

@@ -80,7 +80,7 @@ class MemoryExchange:
         with self._network.lock:
             return sorted(self._wants)
 
-    def start(self, serve: ServeBlock, deliver: DeliverBlock) -> None:
+    def start(self, serve: ServeBlock, deliver: DeliverBlock, walk: object = None) -> None:
         """Begin to serve and to fetch; see ``Exchange``. The callbacks may call this object."""
         with self._network.lock:
             self._check_open()

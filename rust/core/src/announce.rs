@@ -23,7 +23,10 @@ impl Jitter {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D).checked_rem(bound).unwrap_or(0)
+        self.0
+            .wrapping_mul(0x2545_F491_4F6C_DD1D)
+            .checked_rem(bound)
+            .unwrap_or(0)
     }
 }
 
@@ -39,7 +42,12 @@ pub struct Announcements {
 impl Announcements {
     #[must_use]
     pub fn new(interval_ms: u64, now_ms: u64, seed: u64) -> Self {
-        let mut out = Announcements { interval_ms, due_ms: 0, heard: FxHashSet::default(), jitter: Jitter::new(seed) };
+        let mut out = Announcements {
+            interval_ms,
+            due_ms: 0,
+            heard: FxHashSet::default(),
+            jitter: Jitter::new(seed),
+        };
         out.schedule(now_ms);
         out
     }
@@ -75,7 +83,9 @@ impl Announcements {
         // interval ± 30 %
         let spread = self.interval_ms.saturating_mul(6) / 10;
         let least = self.interval_ms.saturating_mul(7) / 10;
-        self.due_ms = now_ms.saturating_add(least).saturating_add(self.jitter.below(spread.saturating_add(1)));
+        self.due_ms = now_ms
+            .saturating_add(least)
+            .saturating_add(self.jitter.below(spread.saturating_add(1)));
     }
 }
 
@@ -88,15 +98,23 @@ pub fn pack(heads: &[Head<'_>]) -> Vec<Vec<u8>> {
     for head in heads {
         // Tags and lengths of a head and its three fields: at most 4 × (2 + 5) bytes.
         let bare = head.cid.as_bytes().len() + head.dag_name.len() + 28;
-        let block = head.block.filter(|block| bare + block.len() <= BROADCAST_BYTES_MAX);
+        let block = head
+            .block
+            .filter(|block| bare + block.len() <= BROADCAST_BYTES_MAX);
         let size = bare + block.map_or(0, <[u8]>::len);
-        if !batch.is_empty() && (batch.len() >= HEADS_PER_BROADCAST_MAX || bytes + size > BROADCAST_BYTES_MAX) {
+        if !batch.is_empty()
+            && (batch.len() >= HEADS_PER_BROADCAST_MAX || bytes + size > BROADCAST_BYTES_MAX)
+        {
             out.push(broadcast::encode(&batch));
             batch.clear();
             bytes = 0;
         }
         bytes += size;
-        batch.push(Head { cid: head.cid.clone(), dag_name: head.dag_name, block });
+        batch.push(Head {
+            cid: head.cid.clone(),
+            dag_name: head.dag_name,
+            block,
+        });
     }
     if !batch.is_empty() {
         out.push(broadcast::encode(&batch));

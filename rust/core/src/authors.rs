@@ -28,11 +28,23 @@ pub struct Authors {
 
 impl Authors {
     /// Note a held node in our form. True where it is a second node with the same author, section and sequence.
-    pub fn note(&mut self, author: &PeerId, section: [u8; 16], sequence: u64, cid: &Cid, bytes: usize) -> bool {
+    pub fn note(
+        &mut self,
+        author: &PeerId,
+        section: [u8; 16],
+        sequence: u64,
+        cid: &Cid,
+        bytes: usize,
+    ) -> bool {
         let known = self.known.entry(author.clone()).or_default();
         known.blocks = known.blocks.saturating_add(1);
         known.bytes = known.bytes.saturating_add(bytes as u64);
-        let first = known.sections.entry(section).or_default().entry(sequence).or_insert_with(|| cid.clone());
+        let first = known
+            .sections
+            .entry(section)
+            .or_default()
+            .entry(sequence)
+            .or_insert_with(|| cid.clone());
         let forked = first != cid;
         known.forked += u64::from(forked);
         forked
@@ -42,26 +54,39 @@ impl Authors {
     #[must_use]
     pub fn is_paused(&self, author: &PeerId) -> bool {
         self.known.get(author).is_some_and(|a| {
-            a.blocks >= AUTHOR_BLOCKS_MAX || a.bytes >= AUTHOR_BYTES_MAX || a.sections.len() >= AUTHOR_SECTIONS_MAX
+            a.blocks >= AUTHOR_BLOCKS_MAX
+                || a.bytes >= AUTHOR_BYTES_MAX
+                || a.sections.len() >= AUTHOR_SECTIONS_MAX
         })
     }
 
     /// Whether a node of this section of this author is held.
     #[must_use]
     pub fn has_section(&self, author: &PeerId, section: &[u8; 16]) -> bool {
-        self.known.get(author).is_some_and(|a| a.sections.contains_key(section))
+        self.known
+            .get(author)
+            .is_some_and(|a| a.sections.contains_key(section))
     }
 
     /// Author → number of second nodes with a sequence number of its own that was given before, where there are any.
     #[must_use]
     pub fn forked(&self) -> BTreeMap<String, u64> {
-        self.known.iter().filter(|(_, a)| a.forked > 0).map(|(id, a)| (id.to_string(), a.forked)).collect()
+        self.known
+            .iter()
+            .filter(|(_, a)| a.forked > 0)
+            .map(|(id, a)| (id.to_string(), a.forked))
+            .collect()
     }
 
     /// The authors that are paused, sorted.
     #[must_use]
     pub fn paused(&self) -> Vec<String> {
-        let mut out: Vec<_> = self.known.keys().filter(|id| self.is_paused(id)).map(ToString::to_string).collect();
+        let mut out: Vec<_> = self
+            .known
+            .keys()
+            .filter(|id| self.is_paused(id))
+            .map(ToString::to_string)
+            .collect();
         out.sort_unstable();
         out
     }

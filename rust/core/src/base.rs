@@ -62,7 +62,9 @@ pub fn to_base58(bytes: &[u8]) -> String {
             carry /= 58;
         }
     }
-    std::iter::repeat_n('1', zeros).chain(digits.iter().rev().map(|&d| digit(BASE58, d as usize))).collect()
+    std::iter::repeat_n('1', zeros)
+        .chain(digits.iter().rev().map(|&d| digit(BASE58, d as usize)))
+        .collect()
 }
 
 /// Bytes of base58btc; `None` for anything else.
@@ -85,7 +87,11 @@ pub fn from_base58(text: &str) -> Option<Vec<u8>> {
             carry >>= 8;
         }
     }
-    Some(std::iter::repeat_n(0, zeros).chain(bytes.iter().rev().map(|&b| b as u8)).collect())
+    Some(
+        std::iter::repeat_n(0, zeros)
+            .chain(bytes.iter().rev().map(|&b| b as u8))
+            .collect(),
+    )
 }
 
 #[cfg(test)]
@@ -97,8 +103,14 @@ mod tests {
         arbtest::arbtest(|u| {
             let bytes: Vec<u8> = u.arbitrary()?;
             let bytes: Vec<u8> = bytes.into_iter().take(100).collect();
-            assert_eq!(from_base32(&to_base32(&bytes)).as_deref(), Some(bytes.as_slice()));
-            assert_eq!(from_base58(&to_base58(&bytes)).as_deref(), Some(bytes.as_slice()));
+            assert_eq!(
+                from_base32(&to_base32(&bytes)).as_deref(),
+                Some(bytes.as_slice())
+            );
+            assert_eq!(
+                from_base58(&to_base58(&bytes)).as_deref(),
+                Some(bytes.as_slice())
+            );
             Ok(())
         });
     }

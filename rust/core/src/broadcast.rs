@@ -39,16 +39,27 @@ pub fn encode(heads: &[Head<'_>]) -> Vec<u8> {
 /// It is too large, malformed, a bare CID of version 1, or has an unknown field at the top.
 pub fn decode(payload: &[u8]) -> Result<Vec<Head<'_>>, WireError> {
     if payload.len() > BROADCAST_BYTES_TAKEN_MAX {
-        return Err(WireError::TooLarge { what: WHAT, len: payload.len(), max: BROADCAST_BYTES_TAKEN_MAX });
+        return Err(WireError::TooLarge {
+            what: WHAT,
+            len: payload.len(),
+            max: BROADCAST_BYTES_TAKEN_MAX,
+        });
     }
     if payload.len() == 34 && payload.starts_with(&[0x12, 0x20]) {
-        return Ok(vec![Head { cid: Cid::from_bytes(payload)?, dag_name: "", block: None }]);
+        return Ok(vec![Head {
+            cid: Cid::from_bytes(payload)?,
+            dag_name: "",
+            block: None,
+        }]);
     }
     let mut heads = Vec::new();
     for field in proto::fields(payload, WHAT) {
         let field = field?;
         if field.number != 1 {
-            return Err(WireError::malformed(WHAT, "it has an unknown field at the top"));
+            return Err(WireError::malformed(
+                WHAT,
+                "it has an unknown field at the top",
+            ));
         }
         heads.push(decode_head(proto::bytes(field.value, WHAT)?)?);
     }
@@ -71,5 +82,9 @@ fn decode_head(message: &[u8]) -> Result<Head<'_>, WireError> {
         }
     }
     let cid = cid.ok_or(WireError::malformed(HEAD, "it has no CID"))?;
-    Ok(Head { cid, dag_name, block })
+    Ok(Head {
+        cid,
+        dag_name,
+        block,
+    })
 }

@@ -65,21 +65,38 @@ impl Section {
     ///
     /// # Errors
     /// The signer refuses, or the height or sequence has reached its end.
-    pub fn build(&mut self, target: &Target<'_>, heads: &[HeadInfo], written: &[Written]) -> Result<Vec<Built>, WireError> {
+    pub fn build(
+        &mut self,
+        target: &Target<'_>,
+        heads: &[HeadInfo],
+        written: &[Written],
+    ) -> Result<Vec<Built>, WireError> {
         let mut height = heads.iter().map(|h| h.height).max().unwrap_or(0);
         let mut links: Vec<Cid> = heads.iter().map(|h| h.cid.clone()).collect();
         links.sort_unstable();
         links.truncate(LINKS_MAX); // the rest stay heads: the next flush links to them
         let values: Vec<[u8; 8]> = written.iter().map(|w| w.value.to_be_bytes()).collect();
-        let elements: Vec<Element<'_>> =
-            written.iter().zip(&values).map(|(w, value)| Element { key: &w.key, id: "", value }).collect();
+        let elements: Vec<Element<'_>> = written
+            .iter()
+            .zip(&values)
+            .map(|(w, value)| Element {
+                key: &w.key,
+                id: "",
+                value,
+            })
+            .collect();
         let author = target.signer.peer_id();
         let (mut out, mut rest, mut sequence) = (Vec::new(), elements.as_slice(), self.written);
         while !rest.is_empty() {
-            let link_bytes: usize = links.iter().map(|l| l.as_bytes().len() + LINK_OVERHEAD_BYTES).sum();
+            let link_bytes: usize = links
+                .iter()
+                .map(|l| l.as_bytes().len() + LINK_OVERHEAD_BYTES)
+                .sum();
             let (now, later) = rest.split_at(fitting(rest, link_bytes));
             height = height.checked_add(1).ok_or(WireError::limit("height"))?;
-            sequence = sequence.checked_add(1).ok_or(WireError::limit("sequence"))?;
+            sequence = sequence
+                .checked_add(1)
+                .ok_or(WireError::limit("sequence"))?;
             let delta = Delta {
                 elements: now.to_vec(),
                 tombstones: Vec::new(),

@@ -27,16 +27,28 @@ const WHAT: &str = "CID";
 
 fn parts(bytes: &[u8]) -> Result<Parts<'_>, WireError> {
     if bytes.len() > CID_BYTES_MAX {
-        return Err(WireError::TooLarge { what: WHAT, len: bytes.len(), max: CID_BYTES_MAX });
+        return Err(WireError::TooLarge {
+            what: WHAT,
+            len: bytes.len(),
+            max: CID_BYTES_MAX,
+        });
     }
     let malformed = |problem| WireError::malformed(WHAT, problem);
     if let Some(digest) = bytes.strip_prefix(&[0x12, 0x20]) {
         if digest.len() != 32 {
             return Err(malformed("version 0 has 34 bytes"));
         }
-        return Ok(Parts { version: 0, codec: DAG_PB, multihash: bytes, hash: 0x12, digest });
+        return Ok(Parts {
+            version: 0,
+            codec: DAG_PB,
+            multihash: bytes,
+            hash: 0x12,
+            digest,
+        });
     }
-    let number = |rest| varint::split_minimal(rest).ok_or_else(|| malformed("a number is truncated or not minimal"));
+    let number = |rest| {
+        varint::split_minimal(rest).ok_or_else(|| malformed("a number is truncated or not minimal"))
+    };
     let (version, rest) = number(bytes)?;
     if version != 1 {
         return Err(malformed("the version is 0 or 1"));
@@ -47,7 +59,13 @@ fn parts(bytes: &[u8]) -> Result<Parts<'_>, WireError> {
     if digest.len() as u64 != len {
         return Err(malformed("the digest has another length than it says"));
     }
-    Ok(Parts { version, codec, multihash, hash, digest })
+    Ok(Parts {
+        version,
+        codec,
+        multihash,
+        hash,
+        digest,
+    })
 }
 
 impl Cid {
@@ -70,7 +88,10 @@ impl Cid {
             None if text.starts_with("Qm") => base::from_base58(text),
             None => None,
         };
-        Cid::from_bytes(&bytes.ok_or(WireError::malformed(WHAT, "the text is neither base32 (b...) nor version 0 (Qm...)"))?)
+        Cid::from_bytes(&bytes.ok_or(WireError::malformed(
+            WHAT,
+            "the text is neither base32 (b...) nor version 0 (Qm...)",
+        ))?)
     }
 
     /// The version 1 CID of a DAG node.
@@ -91,13 +112,19 @@ impl Cid {
             (*number, rest) = varint::split_minimal(rest).ok_or_else(|| malformed.clone())?;
         }
         let [version, codec, hash, len] = numbers;
-        if !rest.is_empty() || version > 1 || (version == 0 && (codec, hash, len) != (DAG_PB, 0x12, 32)) {
+        if !rest.is_empty()
+            || version > 1
+            || (version == 0 && (codec, hash, len) != (DAG_PB, 0x12, 32))
+        {
             return Err(malformed);
         }
         let kind = HashKind::from_code(hash).ok_or(WireError::UnknownHash { code: hash })?;
         let digest = kind.digest(block);
         if digest.len() as u64 != len {
-            return Err(WireError::malformed("block prefix", "the digest's length is not the hash function's"));
+            return Err(WireError::malformed(
+                "block prefix",
+                "the digest's length is not the hash function's",
+            ));
         }
         Cid::from_bytes(Self::build(version, codec, hash, &digest).as_bytes())
     }
@@ -127,7 +154,11 @@ impl Cid {
     /// The same identifier in version 1: nodes are known by it, whatever their links and heads say.
     #[must_use]
     pub fn into_v1(self) -> Self {
-        if self.version() == 0 { Self::build(1, DAG_PB, self.hash_code(), self.digest()) } else { self }
+        if self.version() == 0 {
+            Self::build(1, DAG_PB, self.hash_code(), self.digest())
+        } else {
+            self
+        }
     }
 
     /// The multicodec of what it identifies.
@@ -159,13 +190,22 @@ impl Cid {
     pub fn check(&self, block: &[u8]) -> Result<(), WireError> {
         let code = self.hash_code();
         let kind = HashKind::from_code(code).ok_or(WireError::UnknownHash { code })?;
-        if kind.digest(block) == self.digest() { Ok(()) } else { Err(WireError::WrongHash { cid: self.to_string() }) }
+        if kind.digest(block) == self.digest() {
+            Ok(())
+        } else {
+            Err(WireError::WrongHash {
+                cid: self.to_string(),
+            })
+        }
     }
 
     /// The id of the elements of this block, as tombstones name it.
     #[must_use]
     pub fn element_id(&self) -> String {
-        format!("/{}", base::to_base32(self.multihash()).to_ascii_uppercase())
+        format!(
+            "/{}",
+            base::to_base32(self.multihash()).to_ascii_uppercase()
+        )
     }
 }
 

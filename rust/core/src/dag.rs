@@ -132,7 +132,11 @@ impl Dag {
     pub fn add(&mut self, cid: &Cid, dag_name: &str, links: &[Cid], priority: u64) -> Added {
         let dag = self.dag_id(dag_name);
         let index = self.know(cid, dag);
-        if self.entries.get(index as usize).is_none_or(|e| e.held == Held::Here) {
+        if self
+            .entries
+            .get(index as usize)
+            .is_none_or(|e| e.held == Held::Here)
+        {
             return Added::default();
         }
         let mut missing = Vec::new();
@@ -150,7 +154,9 @@ impl Dag {
         link_indices.retain(|&at| at != index);
         let mut waiting_for = 0;
         for &at in &link_indices {
-            let Some(link) = self.entries.get_mut(at as usize) else { continue };
+            let Some(link) = self.entries.get_mut(at as usize) else {
+                continue;
+            };
             if !link.below_held {
                 link.below_held = true;
                 self.tips.remove(&at);
@@ -183,7 +189,9 @@ impl Dag {
     /// The heads of one DAG, sorted by CID.
     #[must_use]
     pub fn heads(&self, dag_name: &str) -> Vec<HeadInfo> {
-        let Some(heads) = self.dag_ids.get(dag_name).and_then(|id| self.heads.get(id)) else { return Vec::new() };
+        let Some(heads) = self.dag_ids.get(dag_name).and_then(|id| self.heads.get(id)) else {
+            return Vec::new();
+        };
         let mut out: Vec<_> = heads.iter().filter_map(|&at| self.head_info(at)).collect();
         out.sort_unstable_by(|a, b| a.cid.cmp(&b.cid));
         out
@@ -192,9 +200,18 @@ impl Dag {
     /// (dagName, heads) of every DAG, sorted.
     #[must_use]
     pub fn all_heads(&self) -> Vec<(String, Vec<HeadInfo>)> {
-        let mut names: Vec<&str> = self.heads.keys().filter_map(|&id| self.dag_names.get(id as usize)).map(AsRef::as_ref).collect();
+        let mut names: Vec<&str> = self
+            .heads
+            .keys()
+            .filter_map(|&id| self.dag_names.get(id as usize))
+            .map(AsRef::as_ref)
+            .collect();
         names.sort_unstable();
-        names.into_iter().map(|name| (name.to_owned(), self.heads(name))).filter(|(_, heads)| !heads.is_empty()).collect()
+        names
+            .into_iter()
+            .map(|name| (name.to_owned(), self.heads(name)))
+            .filter(|(_, heads)| !heads.is_empty())
+            .collect()
     }
 
     /// (dagName, CID) of every node that is held, still lacks something below it, and has no held node above it.
@@ -202,7 +219,10 @@ impl Dag {
     pub fn tips(&self) -> Vec<(String, Cid)> {
         let named = |&at: &Index| {
             let entry = self.entries.get(at as usize)?;
-            Some((self.dag_names.get(entry.dag as usize)?.to_string(), entry.cid.clone()))
+            Some((
+                self.dag_names.get(entry.dag as usize)?.to_string(),
+                entry.cid.clone(),
+            ))
         };
         let mut out: Vec<_> = self.tips.iter().filter_map(named).collect();
         out.sort_unstable();
@@ -212,11 +232,16 @@ impl Dag {
     /// Held nodes below and including `cid`, nearest first, at most `count`: what a peer needs that lacks them all.
     #[must_use]
     pub fn walk_down(&self, cid: &Cid, count: usize) -> Vec<Cid> {
-        let Some(&start) = self.by_cid.get(cid) else { return Vec::new() };
+        let Some(&start) = self.by_cid.get(cid) else {
+            return Vec::new();
+        };
         let mut out = Vec::new();
         let mut seen: BTreeSet<Index> = BTreeSet::from([start]);
         let mut queue = std::collections::VecDeque::from([start]);
-        while let Some(entry) = queue.pop_front().and_then(|at| self.entries.get(at as usize)) {
+        while let Some(entry) = queue
+            .pop_front()
+            .and_then(|at| self.entries.get(at as usize))
+        {
             if entry.held != Held::Here {
                 continue;
             }
@@ -232,17 +257,27 @@ impl Dag {
     /// Every missing node, sorted by CID.
     #[must_use]
     pub fn missing(&self) -> Vec<Cid> {
-        let mut out: Vec<_> = self.entries.iter().filter(|e| e.held == Held::Missing).map(|e| e.cid.clone()).collect();
+        let mut out: Vec<_> = self
+            .entries
+            .iter()
+            .filter(|e| e.held == Held::Missing)
+            .map(|e| e.cid.clone())
+            .collect();
         out.sort_unstable();
         out
     }
 
     fn head_info(&self, at: Index) -> Option<HeadInfo> {
-        self.entries.get(at as usize).map(|e| HeadInfo { cid: e.cid.clone(), height: e.height })
+        self.entries.get(at as usize).map(|e| HeadInfo {
+            cid: e.cid.clone(),
+            height: e.height,
+        })
     }
 
     fn entry_of(&self, cid: &Cid) -> Option<&Entry> {
-        self.by_cid.get(cid).and_then(|&at| self.entries.get(at as usize))
+        self.by_cid
+            .get(cid)
+            .and_then(|&at| self.entries.get(at as usize))
     }
 
     fn dag_id(&mut self, name: &str) -> u32 {
@@ -278,15 +313,28 @@ impl Dag {
     }
 
     fn taken_height(&self, at: Index) -> u64 {
-        let Some(Entry { height: priority, links, .. }) = self.entries.get(at as usize) else { return 0 };
+        let Some(Entry {
+            height: priority,
+            links,
+            ..
+        }) = self.entries.get(at as usize)
+        else {
+            return 0;
+        };
         let priority = *priority;
         if priority <= HEIGHT_FREE_MAX {
             return priority;
         }
         let one_above = |at: &Index| {
-            self.entries.get(*at as usize).is_some_and(|e| e.complete && e.height.checked_add(1) == Some(priority))
+            self.entries
+                .get(*at as usize)
+                .is_some_and(|e| e.complete && e.height.checked_add(1) == Some(priority))
         };
-        if links.iter().any(one_above) { priority } else { 0 }
+        if links.iter().any(one_above) {
+            priority
+        } else {
+            0
+        }
     }
 
     /// A node and, in turn, all that waited for it are complete now.
@@ -294,7 +342,9 @@ impl Dag {
         let mut done = vec![index];
         while let Some(at) = done.pop() {
             let height = self.taken_height(at);
-            let Some(entry) = self.entries.get_mut(at as usize) else { continue };
+            let Some(entry) = self.entries.get_mut(at as usize) else {
+                continue;
+            };
             entry.complete = true;
             entry.height = height;
             self.tips.remove(&at);
@@ -303,7 +353,9 @@ impl Dag {
             }
             let (links, waiters) = (entry.links.clone(), std::mem::take(&mut entry.waiters));
             for &link in &links {
-                let Some(below) = self.entries.get_mut(link as usize) else { continue };
+                let Some(below) = self.entries.get_mut(link as usize) else {
+                    continue;
+                };
                 if !below.below_complete {
                     below.below_complete = true;
                     if let Some(heads) = self.heads.get_mut(&below.dag) {
@@ -312,7 +364,9 @@ impl Dag {
                 }
             }
             for waiter in waiters {
-                let Some(above) = self.entries.get_mut(waiter as usize) else { continue };
+                let Some(above) = self.entries.get_mut(waiter as usize) else {
+                    continue;
+                };
                 above.waiting_for -= 1;
                 if above.waiting_for == 0 {
                     done.push(waiter);
@@ -344,7 +398,10 @@ mod tests {
         assert_eq!(dag.tips(), [(String::new(), cid(3))]);
         dag.add(&cid(2), "", &[cid(1)], 2);
         assert_eq!(head_cids(&dag), [cid(3)]);
-        assert_eq!((dag.held_count(), dag.missing_count(), dag.tips().len()), (3, 0, 0));
+        assert_eq!(
+            (dag.held_count(), dag.missing_count(), dag.tips().len()),
+            (3, 0, 0)
+        );
     }
 
     #[test]
@@ -355,7 +412,13 @@ mod tests {
         for n in 0..nodes.len() {
             orders = orders
                 .into_iter()
-                .flat_map(|o| (0..=o.len()).map(move |at| { let mut o = o.clone(); o.insert(at, n); o }))
+                .flat_map(|o| {
+                    (0..=o.len()).map(move |at| {
+                        let mut o = o.clone();
+                        o.insert(at, n);
+                        o
+                    })
+                })
                 .collect();
         }
         for order in orders {
@@ -377,7 +440,11 @@ mod tests {
         dag.add(&cid(1), "", &[], u64::MAX);
         dag.add(&cid(2), "", &[], HEIGHT_FREE_MAX);
         dag.add(&cid(3), "", &[cid(2)], HEIGHT_FREE_MAX + 1);
-        let heights: Vec<_> = dag.heads("").into_iter().map(|h| (h.cid, h.height)).collect();
+        let heights: Vec<_> = dag
+            .heads("")
+            .into_iter()
+            .map(|h| (h.cid, h.height))
+            .collect();
         assert!(heights.contains(&(cid(1), 0)));
         assert!(heights.contains(&(cid(3), HEIGHT_FREE_MAX + 1)));
     }

@@ -1,7 +1,9 @@
 //! The Delta message: elements, tombstones, priority, dagName, and our own fields in it.
 
 use crate::error::WireError;
-use crate::proto::{self, Value, bytes_len, push_bytes, push_bytes_unless_empty, push_number_unless_zero};
+use crate::proto::{
+    self, Value, bytes_len, push_bytes, push_bytes_unless_empty, push_number_unless_zero,
+};
 
 const WHAT: &str = "delta";
 const ELEMENT: &str = "element";
@@ -25,7 +27,9 @@ impl Element<'_> {
     /// The running total, as Go reads it: a short value is 0, of a long one the first eight bytes count.
     #[must_use]
     pub fn value_u64(&self) -> u64 {
-        self.value.first_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+        self.value
+            .first_chunk::<8>()
+            .map_or(0, |bytes| u64::from_be_bytes(*bytes))
     }
 }
 
@@ -48,7 +52,15 @@ impl<'a> Native<'a> {
     /// Of an ordinary node.
     #[must_use]
     pub fn delta(author: &'a [u8], section: [u8; 16], sequence: u64) -> Self {
-        Native { author, section, sequence, kind: 0, covers: &[], chunk_count: 0, unknown: false }
+        Native {
+            author,
+            section,
+            sequence,
+            kind: 0,
+            covers: &[],
+            chunk_count: 0,
+            unknown: false,
+        }
     }
 
     fn decode(message: &'a [u8]) -> Result<Self, WireError> {
@@ -105,21 +117,37 @@ pub(crate) struct Decoded<'a> {
 }
 
 pub(crate) fn decode(message: &[u8]) -> Result<Decoded<'_>, WireError> {
-    let mut out = Decoded { delta: Delta::default(), signatures: 0, ends_with_signature: false };
+    let mut out = Decoded {
+        delta: Delta::default(),
+        signatures: 0,
+        ends_with_signature: false,
+    };
     for field in proto::fields(message, WHAT) {
         let field = field?;
         out.ends_with_signature = false;
         match field.number {
-            1 => out.delta.elements.push(decode_element(proto::bytes(field.value, WHAT)?)?),
-            2 => out.delta.tombstones.push(decode_element(proto::bytes(field.value, WHAT)?)?),
+            1 => out
+                .delta
+                .elements
+                .push(decode_element(proto::bytes(field.value, WHAT)?)?),
+            2 => out
+                .delta
+                .tombstones
+                .push(decode_element(proto::bytes(field.value, WHAT)?)?),
             3 => out.delta.priority = proto::number(field.value, WHAT)?,
             4 => out.delta.dag_name = proto::text(field.value, WHAT)?,
             NATIVE_FIELD => {
                 if let Value::Bytes(bytes) = field.value {
                     let again = out.delta.native.is_some();
                     // What does not decode, or comes twice, is not our form: Go ignores it, and so do we.
-                    let native = Native::decode(bytes).unwrap_or(Native { unknown: true, ..Native::delta(&[], [0; 16], 0) });
-                    out.delta.native = Some(Native { unknown: native.unknown || again, ..native });
+                    let native = Native::decode(bytes).unwrap_or(Native {
+                        unknown: true,
+                        ..Native::delta(&[], [0; 16], 0)
+                    });
+                    out.delta.native = Some(Native {
+                        unknown: native.unknown || again,
+                        ..native
+                    });
                 }
             }
             SIGNATURE_FIELD => {
@@ -133,7 +161,11 @@ pub(crate) fn decode(message: &[u8]) -> Result<Decoded<'_>, WireError> {
 }
 
 fn decode_element(message: &[u8]) -> Result<Element<'_>, WireError> {
-    let mut element = Element { key: "", id: "", value: &[] };
+    let mut element = Element {
+        key: "",
+        id: "",
+        value: &[],
+    };
     for field in proto::fields(message, ELEMENT) {
         let field = field?;
         match field.number {
@@ -164,7 +196,11 @@ pub(crate) fn encode(delta: &Delta<'_>) -> Vec<u8> {
 
 fn push_element(out: &mut Vec<u8>, field: u64, element: &Element<'_>) {
     let parts = [element.key.as_bytes(), element.id.as_bytes(), element.value];
-    let len = (1..).zip(parts).filter(|(_, part)| !part.is_empty()).map(|(n, part)| bytes_len(n, part.len())).sum::<usize>();
+    let len = (1..)
+        .zip(parts)
+        .filter(|(_, part)| !part.is_empty())
+        .map(|(n, part)| bytes_len(n, part.len()))
+        .sum::<usize>();
     crate::varint::push(out, (field << 3) | 2);
     crate::varint::push(out, len as u64);
     for (number, part) in (1..).zip(parts) {

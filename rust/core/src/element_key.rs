@@ -48,11 +48,29 @@ pub fn parse(key: &str) -> ElementKey<'_> {
         _ => return ElementKey::Other,
     };
     let Some((above, generation)) = rest.rsplit_once('/') else {
-        return ElementKey::Counter { side, path: "", exact: false, replica: "", generation: "" };
+        return ElementKey::Counter {
+            side,
+            path: "",
+            exact: false,
+            replica: "",
+            generation: "",
+        };
     };
     match above.rsplit_once('/') {
-        Some((path, replica)) => ElementKey::Counter { side, path, exact: true, replica, generation },
-        None => ElementKey::Counter { side, path: above, exact: false, replica: "", generation: "" },
+        Some((path, replica)) => ElementKey::Counter {
+            side,
+            path,
+            exact: true,
+            replica,
+            generation,
+        },
+        None => ElementKey::Counter {
+            side,
+            path: above,
+            exact: false,
+            replica: "",
+            generation: "",
+        },
     }
 }
 
@@ -68,13 +86,28 @@ mod tests {
 
     #[test]
     fn the_last_two_components_are_replica_and_generation() {
-        let counter = |side, path, exact, replica, generation| ElementKey::Counter { side, path, exact, replica, generation };
+        let counter = |side, path, exact, replica, generation| ElementKey::Counter {
+            side,
+            path,
+            exact,
+            replica,
+            generation,
+        };
         let key = encode(Side::Incr, "a/b", "r", "g");
         assert_eq!(key, "/STATS/incr/a/b/r/g");
         assert_eq!(parse(&key), counter(Side::Incr, "a/b", true, "r", "g"));
-        assert_eq!(parse("/STATS/decr/x/r/g"), counter(Side::Decr, "x", true, "r", "g"));
-        assert_eq!(parse("/STATS/incr/x/y"), counter(Side::Incr, "x", false, "", ""));
-        assert_eq!(parse("/STATS/incr/x"), counter(Side::Incr, "", false, "", ""));
+        assert_eq!(
+            parse("/STATS/decr/x/r/g"),
+            counter(Side::Decr, "x", true, "r", "g")
+        );
+        assert_eq!(
+            parse("/STATS/incr/x/y"),
+            counter(Side::Incr, "x", false, "", "")
+        );
+        assert_eq!(
+            parse("/STATS/incr/x"),
+            counter(Side::Incr, "", false, "", "")
+        );
         assert_eq!(parse("/STATS/incr"), ElementKey::Other);
         assert_eq!(parse("/STATS/other/a/b/c"), ElementKey::Other);
     }

@@ -6,10 +6,19 @@ pub enum WireError {
     #[error("{what}: truncated at byte {at}")]
     Truncated { what: &'static str, at: usize },
     #[error("{what}: {problem}")]
-    Malformed { what: &'static str, problem: &'static str },
+    Malformed {
+        what: &'static str,
+        problem: &'static str,
+    },
     #[error("{what}: {len} bytes, at most {max} are taken")]
-    TooLarge { what: &'static str, len: usize, max: usize },
-    #[error("hash function 0x{code:x} is not taken (taken: sha2-256, blake3, sha2-512, blake2b-256, sha3-256, identity)")]
+    TooLarge {
+        what: &'static str,
+        len: usize,
+        max: usize,
+    },
+    #[error(
+        "hash function 0x{code:x} is not taken (taken: sha2-256, blake3, sha2-512, blake2b-256, sha3-256, identity)"
+    )]
     UnknownHash { code: u64 },
     #[error("the block does not match its CID {cid}")]
     WrongHash { cid: String },

@@ -26,23 +26,35 @@ impl HashKind {
     /// The function with this multicodec number.
     #[must_use]
     pub fn from_code(code: u64) -> Option<Self> {
-        TABLE.iter().find(|(_, c, _)| *c == code).map(|(kind, ..)| *kind)
+        TABLE
+            .iter()
+            .find(|(_, c, _)| *c == code)
+            .map(|(kind, ..)| *kind)
     }
 
     /// The function with this multicodec name, for writing: identity is not one.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        TABLE.iter().find(|(kind, _, n)| *n == name && *kind != HashKind::Identity).map(|(kind, ..)| *kind)
+        TABLE
+            .iter()
+            .find(|(kind, _, n)| *n == name && *kind != HashKind::Identity)
+            .map(|(kind, ..)| *kind)
     }
 
     #[must_use]
     pub fn code(self) -> u64 {
-        TABLE.iter().find(|(kind, ..)| *kind == self).map_or(0, |(_, code, _)| *code)
+        TABLE
+            .iter()
+            .find(|(kind, ..)| *kind == self)
+            .map_or(0, |(_, code, _)| *code)
     }
 
     #[must_use]
     pub fn name(self) -> &'static str {
-        TABLE.iter().find(|(kind, ..)| *kind == self).map_or("", |(.., name)| name)
+        TABLE
+            .iter()
+            .find(|(kind, ..)| *kind == self)
+            .map_or("", |(.., name)| name)
     }
 
     /// The digest of `data`, in the full length of the function.

@@ -67,12 +67,18 @@ impl Identity {
         }
         // seed ‖ public key; old versions wrote the public key twice
         let data = data.ok_or(malformed("it has no key"))?;
-        let (seed, public) = data.split_at_checked(32).ok_or(malformed("an Ed25519 key has 64 or 96 bytes"))?;
-        let seed: [u8; 32] = seed.try_into().map_err(|_| malformed("an Ed25519 key has 64 or 96 bytes"))?;
+        let (seed, public) = data
+            .split_at_checked(32)
+            .ok_or(malformed("an Ed25519 key has 64 or 96 bytes"))?;
+        let seed: [u8; 32] = seed
+            .try_into()
+            .map_err(|_| malformed("an Ed25519 key has 64 or 96 bytes"))?;
         let identity = Identity::from_seed(seed);
         let own = identity.key.verifying_key();
         if !matches!(public.len(), 32 | 64) || public.chunks(32).any(|p| p != own.as_bytes()) {
-            return Err(malformed("its public part does not belong to its private part"));
+            return Err(malformed(
+                "its public part does not belong to its private part",
+            ));
         }
         Ok(identity)
     }
@@ -117,7 +123,10 @@ mod tests {
     fn a_key_survives_marshalling_and_damage_is_seen() {
         let identity = Identity::from_seed([7; 32]);
         let bytes = identity.to_libp2p();
-        assert_eq!(Identity::from_libp2p(&bytes).unwrap().peer_id(), identity.peer_id());
+        assert_eq!(
+            Identity::from_libp2p(&bytes).unwrap().peer_id(),
+            identity.peer_id()
+        );
         assert!(identity.peer_id().to_string().starts_with("12D3KooW"));
         for at in 0..bytes.len() {
             let mut damaged = bytes.clone();

@@ -75,8 +75,16 @@ pub fn judge<'a>(rules: &Rules, block: &'a [u8]) -> Result<Verdict<'a>, WireErro
             return Ok(Verdict::Refuse(refusal));
         }
     }
-    let newer = node.delta.native.as_ref().is_some_and(|native| native.unknown || native.kind > 2);
-    Ok(Verdict::Keep(Judged { node, author, newer }))
+    let newer = node
+        .delta
+        .native
+        .as_ref()
+        .is_some_and(|native| native.unknown || native.kind > 2);
+    Ok(Verdict::Keep(Judged {
+        node,
+        author,
+        newer,
+    }))
 }
 
 fn refuse_native(block: &[u8], node: &Node<'_>, signature: &Signature) -> Option<Refusal> {
@@ -92,7 +100,11 @@ fn refuse_native(block: &[u8], node: &Node<'_>, signature: &Signature) -> Option
         return Some(Refusal::ForeignDagName);
     }
     // A newer version may write fields that we do not know: such a node is kept, but not merged.
-    let newer = node.delta.native.as_ref().is_some_and(|native| native.unknown || native.kind > 2);
+    let newer = node
+        .delta
+        .native
+        .as_ref()
+        .is_some_and(|native| native.unknown || native.kind > 2);
     (!newer && !node::is_exact_form(block, node)).then_some(Refusal::NotOurForm)
 }
 
@@ -149,11 +161,24 @@ pub fn clean_element_key<'a>(rules: &Rules, element_key: &'a str) -> Result<Cow<
 ///
 /// # Errors
 /// Why it does not.
-pub fn judge_element<'a>(rules: &Rules, author: Option<&str>, clean_key: &'a str) -> Result<Counted<'a>, Dropped> {
-    let ElementKey::Counter { side, path, exact, replica, generation } = element_key::parse(clean_key) else {
+pub fn judge_element<'a>(
+    rules: &Rules,
+    author: Option<&str>,
+    clean_key: &'a str,
+) -> Result<Counted<'a>, Dropped> {
+    let ElementKey::Counter {
+        side,
+        path,
+        exact,
+        replica,
+        generation,
+    } = element_key::parse(clean_key)
+    else {
         return Err(Dropped::NoCounter);
     };
-    if path.len() > COUNTED_DEPTH_MAX && path.bytes().filter(|&b| b == b'/').count() >= COUNTED_DEPTH_MAX {
+    if path.len() > COUNTED_DEPTH_MAX
+        && path.bytes().filter(|&b| b == b'/').count() >= COUNTED_DEPTH_MAX
+    {
         return Err(Dropped::TooDeep);
     }
     if exact && is_signed_generation(generation) {
@@ -163,5 +188,11 @@ pub fn judge_element<'a>(rules: &Rules, author: Option<&str>, clean_key: &'a str
     } else if rules.native {
         return Err(Dropped::UnsignedGeneration);
     }
-    Ok(Counted { side, path, exact, replica, generation })
+    Ok(Counted {
+        side,
+        path,
+        exact,
+        replica,
+        generation,
+    })
 }

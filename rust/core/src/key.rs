@@ -50,7 +50,11 @@ fn is_clean(rest: &str) -> bool {
 /// The root, or a key beyond a limit.
 pub fn data_key(key: &str) -> Result<Cow<'_, str>, KeyError> {
     let key = prefix(key)?;
-    if key.is_empty() { Err(KeyError::Root) } else { Ok(key) }
+    if key.is_empty() {
+        Err(KeyError::Root)
+    } else {
+        Ok(key)
+    }
 }
 
 /// A key or prefix that can be read: clean, without leading `/`; `""` is the root.
@@ -61,11 +65,17 @@ pub fn prefix(key: &str) -> Result<Cow<'_, str>, KeyError> {
     let key = without_slash(key);
     let start = || key.chars().take(40).collect::<String>();
     if key.len() > KEY_BYTES_MAX {
-        return Err(KeyError::TooLong { len: key.len(), start: start() });
+        return Err(KeyError::TooLong {
+            len: key.len(),
+            start: start(),
+        });
     }
     let depth = key.bytes().filter(|&b| b == b'/').count() + 1;
     if depth > KEY_DEPTH_MAX {
-        return Err(KeyError::TooDeep { depth, start: start() });
+        return Err(KeyError::TooDeep {
+            depth,
+            start: start(),
+        });
     }
     Ok(key)
 }
@@ -111,15 +121,33 @@ mod tests {
         assert_eq!(data_key("/.."), Err(KeyError::Root));
         assert_eq!(prefix("").unwrap(), "");
         assert!(data_key(&"k".repeat(KEY_BYTES_MAX)).is_ok());
-        assert!(matches!(data_key(&"k".repeat(KEY_BYTES_MAX + 1)), Err(KeyError::TooLong { .. })));
+        assert!(matches!(
+            data_key(&"k".repeat(KEY_BYTES_MAX + 1)),
+            Err(KeyError::TooLong { .. })
+        ));
         assert!(data_key(&vec!["k"; KEY_DEPTH_MAX].join("/")).is_ok());
-        assert!(matches!(data_key(&vec!["k"; KEY_DEPTH_MAX + 1].join("/")), Err(KeyError::TooDeep { .. })));
+        assert!(matches!(
+            data_key(&vec!["k"; KEY_DEPTH_MAX + 1].join("/")),
+            Err(KeyError::TooDeep { .. })
+        ));
     }
 
     #[test]
     fn components_of_different_names_differ() {
-        let names: [&[u8]; 12] =
-            [b"", b".", b"..", b"...", b"a/b", b"a%2Fb", b"%", b"%25", b"\xff", b"%FF", b"a.b", "é".as_bytes()];
+        let names: [&[u8]; 12] = [
+            b"",
+            b".",
+            b"..",
+            b"...",
+            b"a/b",
+            b"a%2Fb",
+            b"%",
+            b"%25",
+            b"\xff",
+            b"%FF",
+            b"a.b",
+            "é".as_bytes(),
+        ];
         let mut seen: Vec<_> = names.iter().map(|n| component(n)).collect();
         for key in &seen {
             assert_eq!(data_key(key).unwrap(), key.as_str());

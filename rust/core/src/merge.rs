@@ -41,16 +41,26 @@ pub fn merge_elements(rules: &Rules, state: &mut State, judged: &Judged<'_>) -> 
         if value == 0 {
             continue;
         }
-        let Some(path) = state.intern(counted.path) else { continue };
+        let Some(path) = state.intern(counted.path) else {
+            continue;
+        };
         if !counted.exact {
             merged.raised += u64::from(state.raise_short(clean, path, counted.side, value));
             continue;
         }
         let origin = match &last {
-            Some((replica, generation, origin)) if replica == counted.replica && generation == counted.generation => *origin,
+            Some((replica, generation, origin))
+                if replica == counted.replica && generation == counted.generation =>
+            {
+                *origin
+            }
             _ => {
                 let origin = state.origin(counted.replica, counted.generation);
-                last = Some((counted.replica.to_owned(), counted.generation.to_owned(), origin));
+                last = Some((
+                    counted.replica.to_owned(),
+                    counted.generation.to_owned(),
+                    origin,
+                ));
                 origin
             }
         };

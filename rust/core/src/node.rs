@@ -31,7 +31,11 @@ pub struct Node<'a> {
 /// It is no DAG node: too large, truncated, malformed, or a link is no CID.
 pub fn decode(block: &[u8]) -> Result<Node<'_>, WireError> {
     if block.len() > BLOCK_BYTES_TAKEN_MAX {
-        return Err(WireError::TooLarge { what: WHAT, len: block.len(), max: BLOCK_BYTES_TAKEN_MAX });
+        return Err(WireError::TooLarge {
+            what: WHAT,
+            len: block.len(),
+            max: BLOCK_BYTES_TAKEN_MAX,
+        });
     }
     let (mut links, mut data, mut data_last) = (Vec::new(), None, false);
     for field in proto::fields(block, WHAT) {
@@ -91,7 +95,12 @@ pub fn encode(links: &[Cid], delta: &Delta<'_>) -> Vec<u8> {
 ///
 /// # Errors
 /// The signer refuses.
-pub fn encode_signed(links: &[Cid], delta: &Delta<'_>, signer: &dyn Signer, topic: &str) -> Result<Vec<u8>, WireError> {
+pub fn encode_signed(
+    links: &[Cid],
+    delta: &Delta<'_>,
+    signer: &dyn Signer,
+    topic: &str,
+) -> Result<Vec<u8>, WireError> {
     let delta = delta::encode(delta);
     let mut out = Vec::with_capacity(delta.len() + links.len() * 64 + 128);
     push_links(&mut out, links);
@@ -100,7 +109,9 @@ pub fn encode_signed(links: &[Cid], delta: &Delta<'_>, signer: &dyn Signer, topi
     varint::push(&mut out, (delta.len() + signature::FIELD_BYTES) as u64);
     out.extend_from_slice(&delta);
     let message = signature::message(topic, &out)?;
-    let signed = signer.sign(&message).map_err(|error| WireError::Sign { reason: error.to_string() })?;
+    let signed = signer.sign(&message).map_err(|error| WireError::Sign {
+        reason: error.to_string(),
+    })?;
     signature::push_field(&mut out, &signed);
     Ok(out)
 }
@@ -110,8 +121,16 @@ pub fn encode_signed(links: &[Cid], delta: &Delta<'_>, signer: &dyn Signer, topi
 #[must_use]
 pub fn is_exact_form(block: &[u8], node: &Node<'_>) -> bool {
     let sorted = node.links.is_sorted_by(|a, b| a < b);
-    let clean = node.delta.elements.iter().all(|e| e.id.is_empty() && key::clean(e.key) == e.key);
-    let known = node.delta.native.as_ref().is_some_and(|native| !native.unknown);
+    let clean = node
+        .delta
+        .elements
+        .iter()
+        .all(|e| e.id.is_empty() && key::clean(e.key) == e.key);
+    let known = node
+        .delta
+        .native
+        .as_ref()
+        .is_some_and(|native| !native.unknown);
     if !(sorted && clean && known && node.signature_in_place) {
         return false;
     }

@@ -72,7 +72,12 @@ impl Default for Paths {
             subtree: Totals::default(),
             is_key: false,
         };
-        Paths { nodes: vec![root], names: Vec::new(), table: HashTable::new(), keys: 0 }
+        Paths {
+            nodes: vec![root],
+            names: Vec::new(),
+            table: HashTable::new(),
+            keys: 0,
+        }
     }
 }
 
@@ -95,7 +100,9 @@ impl Paths {
         if path.is_empty() {
             return Some(PathId::ROOT);
         }
-        self.table.find(hash_of(path), |&id| self.is(id, path)).map(|&id| PathId(id))
+        self.table
+            .find(hash_of(path), |&id| self.is(id, path))
+            .map(|&id| PathId(id))
     }
 
     /// The place of a clean path, made with all its ancestors where it is new.
@@ -107,7 +114,9 @@ impl Paths {
         }
         let (above, name) = path.rsplit_once('/').unwrap_or(("", path));
         let parent = self.intern(above)?; // depth is bounded by KEY_DEPTH_MAX or the block's size
-        let id = u32::try_from(self.nodes.len()).ok().filter(|&id| id != NONE)?;
+        let id = u32::try_from(self.nodes.len())
+            .ok()
+            .filter(|&id| id != NONE)?;
         let hash = hash_of(path);
         let name_start = self.names.len();
         self.names.extend_from_slice(name.as_bytes());
@@ -127,7 +136,9 @@ impl Paths {
             is_key: false,
         });
         let nodes = &self.nodes;
-        self.table.insert_unique(hash, id, |&other| nodes.get(other as usize).map_or(0, |n| n.hash));
+        self.table.insert_unique(hash, id, |&other| {
+            nodes.get(other as usize).map_or(0, |n| n.hash)
+        });
         Some(PathId(id))
     }
 
@@ -154,12 +165,18 @@ impl Paths {
 
     #[must_use]
     pub fn exact(&self, id: PathId) -> Totals {
-        self.nodes.get(id.0 as usize).map(|n| n.exact).unwrap_or_default()
+        self.nodes
+            .get(id.0 as usize)
+            .map(|n| n.exact)
+            .unwrap_or_default()
     }
 
     #[must_use]
     pub fn subtree(&self, id: PathId) -> Totals {
-        self.nodes.get(id.0 as usize).map(|n| n.subtree).unwrap_or_default()
+        self.nodes
+            .get(id.0 as usize)
+            .map(|n| n.subtree)
+            .unwrap_or_default()
     }
 
     #[must_use]
@@ -172,7 +189,10 @@ impl Paths {
     pub fn name(&self, id: PathId) -> &str {
         self.nodes
             .get(id.0 as usize)
-            .and_then(|n| self.names.get(n.name_start..n.name_start + n.name_len as usize))
+            .and_then(|n| {
+                self.names
+                    .get(n.name_start..n.name_start + n.name_len as usize)
+            })
             .and_then(|b| std::str::from_utf8(b).ok())
             .unwrap_or("")
     }
@@ -195,9 +215,15 @@ impl Paths {
 
     /// The paths one component below, in no promised order.
     pub fn children(&self, id: PathId) -> impl Iterator<Item = PathId> + '_ {
-        let first = self.nodes.get(id.0 as usize).map_or(NONE, |n| n.first_child);
+        let first = self
+            .nodes
+            .get(id.0 as usize)
+            .map_or(NONE, |n| n.first_child);
         std::iter::successors((first != NONE).then_some(PathId(first)), |at| {
-            let next = self.nodes.get(at.0 as usize).map_or(NONE, |n| n.next_sibling);
+            let next = self
+                .nodes
+                .get(at.0 as usize)
+                .map_or(NONE, |n| n.next_sibling);
             (next != NONE).then_some(PathId(next))
         })
     }
@@ -219,14 +245,24 @@ impl Paths {
     fn is(&self, id: u32, path: &str) -> bool {
         let (mut rest, mut at) = (path, id);
         loop {
-            let Some(node) = self.nodes.get(at as usize) else { return false };
-            let name = self.names.get(node.name_start..node.name_start + node.name_len as usize);
-            let Some(above) = name.and_then(|name| rest.as_bytes().strip_suffix(name)) else { return false };
+            let Some(node) = self.nodes.get(at as usize) else {
+                return false;
+            };
+            let name = self
+                .names
+                .get(node.name_start..node.name_start + node.name_len as usize);
+            let Some(above) = name.and_then(|name| rest.as_bytes().strip_suffix(name)) else {
+                return false;
+            };
             if node.parent == 0 {
                 return above.is_empty();
             }
-            let Some(above) = above.strip_suffix(b"/") else { return false };
-            let Some(text) = rest.get(..above.len()) else { return false };
+            let Some(above) = above.strip_suffix(b"/") else {
+                return false;
+            };
+            let Some(text) = rest.get(..above.len()) else {
+                return false;
+            };
             (rest, at) = (text, node.parent);
         }
     }
@@ -258,7 +294,11 @@ mod tests {
         let abd = paths.intern("a/b/d").unwrap();
         paths.add_exact(abc, one);
         for (path, value) in [("", 2), ("a", 2), ("a/b", 2), ("a/b/c", 2), ("a/b/d", 0)] {
-            assert_eq!(paths.subtree(paths.find(path).unwrap()).value(), value, "{path}");
+            assert_eq!(
+                paths.subtree(paths.find(path).unwrap()).value(),
+                value,
+                "{path}"
+            );
         }
         assert_eq!(paths.exact(paths.find("a/b").unwrap()).value(), 0);
         assert!(!paths.is_key(abd));

@@ -23,10 +23,17 @@ impl PeerId {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, WireError> {
         let right = match bytes {
             [0x12, 0x20, rest @ ..] => rest.len() == 32,
-            [0x00, len, rest @ ..] => rest.len() == usize::from(*len) && bytes.len() <= PEER_ID_BYTES_MAX,
+            [0x00, len, rest @ ..] => {
+                rest.len() == usize::from(*len) && bytes.len() <= PEER_ID_BYTES_MAX
+            }
             _ => false,
         };
-        right.then(|| PeerId(bytes.into())).ok_or(WireError::malformed("peer id", "it is no sha2-256 or identity multihash"))
+        right
+            .then(|| PeerId(bytes.into()))
+            .ok_or(WireError::malformed(
+                "peer id",
+                "it is no sha2-256 or identity multihash",
+            ))
     }
 
     /// Read base58 text.
@@ -34,7 +41,8 @@ impl PeerId {
     /// # Errors
     /// It is no peer id.
     pub fn parse(text: &str) -> Result<Self, WireError> {
-        let bytes = base::from_base58(text).ok_or(WireError::malformed("peer id", "the text is not base58"))?;
+        let bytes = base::from_base58(text)
+            .ok_or(WireError::malformed("peer id", "the text is not base58"))?;
         PeerId::from_bytes(&bytes)
     }
 

@@ -31,20 +31,32 @@ pub struct Fields<'a> {
 /// Read the fields of a message; `what` names it in errors.
 #[must_use]
 pub fn fields<'a>(message: &'a [u8], what: &'static str) -> Fields<'a> {
-    Fields { message, at: 0, what }
+    Fields {
+        message,
+        at: 0,
+        what,
+    }
 }
 
 impl<'a> Fields<'a> {
     fn field(&mut self) -> Result<Field<'a>, WireError> {
-        let truncated = WireError::Truncated { what: self.what, at: self.at };
+        let truncated = WireError::Truncated {
+            what: self.what,
+            at: self.at,
+        };
         let rest = self.message.get(self.at..).unwrap_or_default();
         let (tag, rest) = varint::split(rest).ok_or_else(|| truncated.clone())?;
         let number = tag >> 3;
         if number == 0 || tag > u64::from(u32::MAX) {
-            return Err(WireError::malformed(self.what, "a field number is from 1 to 2^29 - 1"));
+            return Err(WireError::malformed(
+                self.what,
+                "a field number is from 1 to 2^29 - 1",
+            ));
         }
         let (value, rest) = match tag & 7 {
-            0 => varint::split(rest).map(|(n, rest)| (Value::Varint(n), rest)).ok_or(truncated)?,
+            0 => varint::split(rest)
+                .map(|(n, rest)| (Value::Varint(n), rest))
+                .ok_or(truncated)?,
             2 => {
                 let (len, rest) = varint::split(rest).ok_or_else(|| truncated.clone())?;
                 let len = usize::try_from(len).map_err(|_| truncated.clone())?;
@@ -53,11 +65,21 @@ impl<'a> Fields<'a> {
             }
             1 => (Value::Fixed, rest.get(8..).ok_or(truncated)?),
             5 => (Value::Fixed, rest.get(4..).ok_or(truncated)?),
-            _ => return Err(WireError::malformed(self.what, "a field has a wire type that is not taken")),
+            _ => {
+                return Err(WireError::malformed(
+                    self.what,
+                    "a field has a wire type that is not taken",
+                ));
+            }
         };
         let start = self.at;
         self.at = self.message.len() - rest.len();
-        Ok(Field { number, value, start, end: self.at })
+        Ok(Field {
+            number,
+            value,
+            start,
+            end: self.at,
+        })
     }
 }
 
@@ -78,14 +100,18 @@ impl<'a> Iterator for Fields<'a> {
 
 /// The text of a `string` field, which is valid UTF-8.
 pub fn text<'a>(value: Value<'a>, what: &'static str) -> Result<&'a str, WireError> {
-    std::str::from_utf8(bytes(value, what)?).map_err(|_| WireError::malformed(what, "a text field is not valid UTF-8"))
+    std::str::from_utf8(bytes(value, what)?)
+        .map_err(|_| WireError::malformed(what, "a text field is not valid UTF-8"))
 }
 
 /// The bytes of a `bytes`, `string` or message field.
 pub fn bytes<'a>(value: Value<'a>, what: &'static str) -> Result<&'a [u8], WireError> {
     match value {
         Value::Bytes(bytes) => Ok(bytes),
-        _ => Err(WireError::malformed(what, "a field has the wrong wire type")),
+        _ => Err(WireError::malformed(
+            what,
+            "a field has the wrong wire type",
+        )),
     }
 }
 
@@ -93,7 +119,10 @@ pub fn bytes<'a>(value: Value<'a>, what: &'static str) -> Result<&'a [u8], WireE
 pub fn number(value: Value<'_>, what: &'static str) -> Result<u64, WireError> {
     match value {
         Value::Varint(n) => Ok(n),
-        _ => Err(WireError::malformed(what, "a field has the wrong wire type")),
+        _ => Err(WireError::malformed(
+            what,
+            "a field has the wrong wire type",
+        )),
     }
 }
 

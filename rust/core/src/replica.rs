@@ -192,7 +192,8 @@ impl Replica {
     /// # Errors
     /// The payload does not decode, or a block in it does not match its CID: its sender is at fault.
     pub fn handle_payload(&mut self, payload: &[u8], peer: Option<&str>) -> Result<(), WireError> {
-        let heads = broadcast::decode(payload).inspect_err(|_| self.count("payload-undecodable"))?;
+        let heads =
+            broadcast::decode(payload).inspect_err(|_| self.count("payload-undecodable"))?;
         let mut fault = None;
         for mut head in heads {
             head.cid = head.cid.into_v1();
@@ -270,16 +271,30 @@ impl Replica {
     ///
     /// # Errors
     /// No section is open for the author, or the signer refuses.
-    pub fn build_flush(&mut self, signer: &dyn Signer, generation: &str, changed: &[Changed]) -> Result<Option<Flush>, WireError> {
+    pub fn build_flush(
+        &mut self,
+        signer: &dyn Signer,
+        generation: &str,
+        changed: &[Changed],
+    ) -> Result<Option<Flush>, WireError> {
         let author = signer.peer_id().clone();
         let replica = author.to_string();
         let origin = self.state.origin(&replica, generation);
         let mut written = Vec::new();
         for c in changed {
-            let known = self.state.paths().find(&c.path).map_or((0, 0), |path| self.state.sub_counter(path, origin));
-            for (side, value, known) in [(Side::Incr, c.incr, known.0), (Side::Decr, c.decr, known.1)] {
+            let known = self
+                .state
+                .paths()
+                .find(&c.path)
+                .map_or((0, 0), |path| self.state.sub_counter(path, origin));
+            for (side, value, known) in
+                [(Side::Incr, c.incr, known.0), (Side::Decr, c.decr, known.1)]
+            {
                 if value > known {
-                    written.push(Written { key: element_key::encode(side, &c.path, &replica, generation), value });
+                    written.push(Written {
+                        key: element_key::encode(side, &c.path, &replica, generation),
+                        value,
+                    });
                 }
             }
         }
@@ -287,12 +302,29 @@ impl Replica {
             return Ok(None);
         }
         written.sort_unstable_by(|a, b| a.key.cmp(&b.key));
-        let dag_name = if self.config.rules.native { replica.as_str() } else { "" };
+        let dag_name = if self.config.rules.native {
+            replica.as_str()
+        } else {
+            ""
+        };
         let heads = self.dag.heads(dag_name);
-        let target = Target { dag_name, topic: &self.config.rules.topic, hash: self.config.hash, signer };
-        let section = self.sections.get_mut(&author).ok_or(WireError::limit("section"))?;
+        let target = Target {
+            dag_name,
+            topic: &self.config.rules.topic,
+            hash: self.config.hash,
+            signer,
+        };
+        let section = self
+            .sections
+            .get_mut(&author)
+            .ok_or(WireError::limit("section"))?;
         let blocks = section.build(&target, &heads, &written)?;
-        Ok(Some(Flush { author, blocks, section: section.nonce(), sequence: section.written() }))
+        Ok(Some(Flush {
+            author,
+            blocks,
+            section: section.nonce(),
+            sequence: section.written(),
+        }))
     }
 
     /// The nodes of a flush are durable: they are ours now, can be served, and are announced.
@@ -307,7 +339,11 @@ impl Replica {
         }
         if let Some(last) = flush.blocks.last() {
             let name = self.dag.dag_name_of(&last.cid).unwrap_or("").to_owned();
-            let head = Head { cid: last.cid.clone(), dag_name: &name, block: Some(&last.block) };
+            let head = Head {
+                cid: last.cid.clone(),
+                dag_name: &name,
+                block: Some(&last.block),
+            };
             self.effects.announce.extend(pack(&[head]));
         }
         Ok(())
@@ -327,7 +363,11 @@ impl Replica {
         let heads: Vec<Head<'_>> = known
             .iter()
             .filter(|(_, cid)| !heard.contains(cid))
-            .map(|(name, cid)| Head { cid: cid.clone(), dag_name: name, block: None })
+            .map(|(name, cid)| Head {
+                cid: cid.clone(),
+                dag_name: name,
+                block: None,
+            })
             .collect();
         pack(&heads)
     }
@@ -339,12 +379,22 @@ impl Replica {
         *count = count.saturating_add(1);
     }
 
-    fn take_block(&mut self, cid: &Cid, block: &[u8], dag_name: Option<&str>) -> Result<(), WireError> {
-        cid.check(block).inspect_err(|_| self.count("block-not-its-cid"))?;
+    fn take_block(
+        &mut self,
+        cid: &Cid,
+        block: &[u8],
+        dag_name: Option<&str>,
+    ) -> Result<(), WireError> {
+        cid.check(block)
+            .inspect_err(|_| self.count("block-not-its-cid"))?;
         let rules = self.config.rules.clone();
         match judge(&rules, block).inspect_err(|_| self.count("block-undecodable")) {
             Ok(Verdict::Keep(judged)) => {
-                if judged.author.as_ref().is_some_and(|author| *author != self.me && self.authors.is_paused(author)) {
+                if judged
+                    .author
+                    .as_ref()
+                    .is_some_and(|author| *author != self.me && self.authors.is_paused(author))
+                {
                     self.count("author-paused");
                     self.drop_wanted(cid);
                     return Ok(());
@@ -373,7 +423,14 @@ impl Replica {
         }
     }
 
-    fn take(&mut self, cid: &Cid, bytes: usize, judged: &Judged<'_>, said: Option<&str>, ours: bool) {
+    fn take(
+        &mut self,
+        cid: &Cid,
+        bytes: usize,
+        judged: &Judged<'_>,
+        said: Option<&str>,
+        ours: bool,
+    ) {
         let node = &judged.node;
         // A node in our form belongs to the DAG that it names; of another node the head (or the node above) decides.
         let in_our_form = judged.author.is_some() && node.delta.native.is_some();
@@ -385,7 +442,11 @@ impl Replica {
         if in_our_form && said.is_some_and(|said| said != dag_name) {
             self.count("head-other-dag");
         }
-        let links: Vec<Cid> = node.links.iter().map(|link| link.clone().into_v1()).collect();
+        let links: Vec<Cid> = node
+            .links
+            .iter()
+            .map(|link| link.clone().into_v1())
+            .collect();
         let added = self.dag.add(cid, dag_name, &links, node.delta.priority);
         self.wants.done(cid);
         if !added.new {
@@ -400,7 +461,10 @@ impl Replica {
             if !ours && *author == self.me && !self.wrote_section(&native.section) {
                 self.meet_clone();
             }
-            if self.authors.note(author, native.section, native.sequence, cid, bytes) {
+            if self
+                .authors
+                .note(author, native.section, native.sequence, cid, bytes)
+            {
                 self.count("forked");
             }
         }
@@ -420,7 +484,11 @@ impl Replica {
     }
 
     fn wrote_section(&self, section: &[u8; 16]) -> bool {
-        self.authors.has_section(&self.me, section) || self.sections.get(&self.me).is_some_and(|s| s.nonce() == *section)
+        self.authors.has_section(&self.me, section)
+            || self
+                .sections
+                .get(&self.me)
+                .is_some_and(|s| s.nonce() == *section)
     }
 
     fn meet_clone(&mut self) {
@@ -439,7 +507,10 @@ impl Replica {
 ///
 /// # Errors
 /// The block is no DAG node.
-pub fn author_and_links(rules: &Rules, block: &[u8]) -> Result<(Option<PeerId>, Vec<Cid>), WireError> {
+pub fn author_and_links(
+    rules: &Rules,
+    block: &[u8],
+) -> Result<(Option<PeerId>, Vec<Cid>), WireError> {
     let decoded = node::decode(block)?;
     let author = match signature::verify(block, &decoded, &rules.topic) {
         signature::Signature::Valid(author) => Some(author),

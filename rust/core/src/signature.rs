@@ -38,15 +38,29 @@ pub fn verify(block: &[u8], node: &Node<'_>, topic: &str) -> Signature {
     if !node.signature_in_place {
         return Signature::Unsigned;
     }
-    let Some((unsigned, field)) = block.split_at_checked(block.len().wrapping_sub(FIELD_BYTES)) else { return Signature::Unsigned };
-    let Some(signature) = field.strip_prefix(&FIELD_HEADER).and_then(|s| <&[u8; 64]>::try_from(s).ok()) else {
+    let Some((unsigned, field)) = block.split_at_checked(block.len().wrapping_sub(FIELD_BYTES))
+    else {
         return Signature::Unsigned;
     };
-    let author = node.delta.native.as_ref().and_then(|native| PeerId::from_bytes(native.author).ok());
-    let Some((author, key)) = author.and_then(|author| Some((author.clone(), author.verifying_key()?))) else {
+    let Some(signature) = field
+        .strip_prefix(&FIELD_HEADER)
+        .and_then(|s| <&[u8; 64]>::try_from(s).ok())
+    else {
+        return Signature::Unsigned;
+    };
+    let author = node
+        .delta
+        .native
+        .as_ref()
+        .and_then(|native| PeerId::from_bytes(native.author).ok());
+    let Some((author, key)) =
+        author.and_then(|author| Some((author.clone(), author.verifying_key()?)))
+    else {
         return Signature::Invalid;
     };
-    let Ok(message) = message(topic, unsigned) else { return Signature::Invalid };
+    let Ok(message) = message(topic, unsigned) else {
+        return Signature::Invalid;
+    };
     match key.verify_strict(&message, &Ed25519::from_bytes(signature)) {
         Ok(()) => Signature::Valid(author),
         Err(_) => Signature::Invalid,

@@ -24,8 +24,14 @@ pub struct State {
 
 fn totals(side: Side, by: u64) -> Totals {
     match side {
-        Side::Incr => Totals { incr: u128::from(by), decr: 0 },
-        Side::Decr => Totals { incr: 0, decr: u128::from(by) },
+        Side::Incr => Totals {
+            incr: u128::from(by),
+            decr: 0,
+        },
+        Side::Decr => Totals {
+            incr: 0,
+            decr: u128::from(by),
+        },
     }
 }
 
@@ -33,7 +39,10 @@ impl State {
     /// The origin of a replica and generation, both compared as text.
     pub fn origin(&mut self, replica: &str, generation: &str) -> OriginId {
         let next = OriginId(u32::try_from(self.origins.len()).unwrap_or(u32::MAX));
-        *self.origins.entry((replica.into(), generation.into())).or_insert(next)
+        *self
+            .origins
+            .entry((replica.into(), generation.into()))
+            .or_insert(next)
     }
 
     /// Name the live generation of this process: elements of it never move a total.
@@ -66,7 +75,9 @@ impl State {
             Side::Incr => &mut entry.0,
             Side::Decr => &mut entry.1,
         };
-        let Some(by) = value.checked_sub(*known).filter(|&by| by > 0) else { return false };
+        let Some(by) = value.checked_sub(*known).filter(|&by| by > 0) else {
+            return false;
+        };
         *known = value;
         if self.own != Some(origin) {
             self.paths.add_exact(path, totals(side, by));
@@ -77,7 +88,9 @@ impl State {
     /// Join an element that has fewer than three components after its kind; it counts at `path` and above.
     pub fn raise_short(&mut self, element_key: &str, path: PathId, side: Side, value: u64) -> bool {
         let known = self.short_keys.entry(element_key.into()).or_default();
-        let Some(by) = value.checked_sub(*known).filter(|&by| by > 0) else { return false };
+        let Some(by) = value.checked_sub(*known).filter(|&by| by > 0) else {
+            return false;
+        };
         *known = value;
         self.paths.add_subtree(path, totals(side, by));
         true
@@ -85,13 +98,22 @@ impl State {
 
     /// The journal's slot of this process's own sub-counter moved by so much since it was last brought in.
     pub fn own_moved(&mut self, path: PathId, incr: u64, decr: u64) {
-        self.paths.add_exact(path, Totals { incr: u128::from(incr), decr: u128::from(decr) });
+        self.paths.add_exact(
+            path,
+            Totals {
+                incr: u128::from(incr),
+                decr: u128::from(decr),
+            },
+        );
     }
 
     /// What is known of a sub-counter from blocks (for the live generation: what was published of it).
     #[must_use]
     pub fn sub_counter(&self, path: PathId, origin: OriginId) -> (u64, u64) {
-        self.sub_counters.get(&(path, origin)).copied().unwrap_or_default()
+        self.sub_counters
+            .get(&(path, origin))
+            .copied()
+            .unwrap_or_default()
     }
 
     #[must_use]
@@ -102,20 +124,31 @@ impl State {
     /// Exactly this key. Cost: one hash look-up.
     #[must_use]
     pub fn get(&self, key: &str) -> i128 {
-        self.paths.find(key).map_or(0, |id| self.paths.exact(id).value())
+        self.paths
+            .find(key)
+            .map_or(0, |id| self.paths.exact(id).value())
     }
 
     /// This key and all below it. Cost: one hash look-up.
     #[must_use]
     pub fn total(&self, prefix: &str) -> i128 {
-        self.paths.find(prefix).map_or(0, |id| self.paths.subtree(id).value())
+        self.paths
+            .find(prefix)
+            .map_or(0, |id| self.paths.subtree(id).value())
     }
 
     /// (component, total of its subtree) of everything one component below, sorted by component.
     #[must_use]
     pub fn children(&self, prefix: &str) -> Vec<(String, i128)> {
-        let Some(id) = self.paths.find(prefix) else { return Vec::new() };
-        let named = |child| (self.paths.name(child).to_owned(), self.paths.subtree(child).value());
+        let Some(id) = self.paths.find(prefix) else {
+            return Vec::new();
+        };
+        let named = |child| {
+            (
+                self.paths.name(child).to_owned(),
+                self.paths.subtree(child).value(),
+            )
+        };
         let mut out: Vec<_> = self.paths.children(id).map(named).collect();
         out.sort_unstable();
         out
@@ -124,7 +157,9 @@ impl State {
     /// (key, value) of every counted key at or below `prefix`, sorted by key.
     #[must_use]
     pub fn items(&self, prefix: &str) -> Vec<(String, i128)> {
-        let Some(id) = self.paths.find(prefix) else { return Vec::new() };
+        let Some(id) = self.paths.find(prefix) else {
+            return Vec::new();
+        };
         let named = |key| (self.paths.text(key), self.paths.exact(key).value());
         let mut out: Vec<_> = self.paths.keys_below(id).map(named).collect();
         out.sort_unstable();
@@ -134,7 +169,9 @@ impl State {
     /// The `n` largest keys strictly below `prefix`, ties by key.
     #[must_use]
     pub fn top(&self, prefix: &str, n: usize) -> Vec<(String, i128)> {
-        let Some(id) = self.paths.find(prefix) else { return Vec::new() };
+        let Some(id) = self.paths.find(prefix) else {
+            return Vec::new();
+        };
         let mut best: BinaryHeap<(Reverse<i128>, String)> = BinaryHeap::new();
         for key in self.paths.keys_below(id).filter(|&key| key != id) {
             let value = Reverse(self.paths.exact(key).value());
@@ -145,7 +182,10 @@ impl State {
                 best.pop();
             }
         }
-        best.into_sorted_vec().into_iter().map(|(Reverse(value), key)| (key, value)).collect()
+        best.into_sorted_vec()
+            .into_iter()
+            .map(|(Reverse(value), key)| (key, value))
+            .collect()
     }
 }
 
@@ -162,7 +202,10 @@ mod tests {
             state.raise(path, origin, Side::Incr, value);
         }
         state.raise(path, origin, Side::Decr, 2);
-        assert_eq!((state.get("a/b"), state.total("a"), state.total("")), (3, 3, 3));
+        assert_eq!(
+            (state.get("a/b"), state.total("a"), state.total("")),
+            (3, 3, 3)
+        );
     }
 
     #[test]
@@ -180,12 +223,22 @@ mod tests {
     fn top_breaks_ties_by_key_and_leaves_the_prefix_out() {
         let mut state = State::default();
         let origin = state.origin("r", "g");
-        for (key, value) in [("p", 9), ("p/c", 2), ("p/a", 2), ("p/b", 2), ("p/d", 5), ("q", 7)] {
+        for (key, value) in [
+            ("p", 9),
+            ("p/c", 2),
+            ("p/a", 2),
+            ("p/b", 2),
+            ("p/d", 5),
+            ("q", 7),
+        ] {
             let path = state.intern(key).unwrap();
             state.raise(path, origin, Side::Incr, value);
         }
         let top: Vec<_> = state.top("p", 3);
-        assert_eq!(top, [("p/d".into(), 5), ("p/a".into(), 2), ("p/b".into(), 2)]);
+        assert_eq!(
+            top,
+            [("p/d".into(), 5), ("p/a".into(), 2), ("p/b".into(), 2)]
+        );
         assert_eq!(state.top("p", 0), []);
     }
 

@@ -46,7 +46,18 @@ mod tests {
 
     #[test]
     fn the_edges_come_back() {
-        for n in [0, 1, 127, 128, 16383, 16384, u64::from(u32::MAX), 1 << 62, 1 << 63, u64::MAX] {
+        for n in [
+            0,
+            1,
+            127,
+            128,
+            16383,
+            16384,
+            u64::from(u32::MAX),
+            1 << 62,
+            1 << 63,
+            u64::MAX,
+        ] {
             let mut out = Vec::new();
             push(&mut out, n);
             assert_eq!(out.len(), len(n));
@@ -57,7 +68,10 @@ mod tests {
             }
         }
         assert_eq!(split(&[0xff; 11]), None);
-        assert_eq!(split(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2]), None);
+        assert_eq!(
+            split(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2]),
+            None
+        );
         assert_eq!(split(&[0x80, 0]), Some((0, &[][..])));
         assert_eq!(split_minimal(&[0x80, 0]), None);
     }

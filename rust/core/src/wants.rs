@@ -35,7 +35,10 @@ impl Wants {
         if self.standing.contains_key(cid) || self.waiting_cids.contains(cid) {
             return true;
         }
-        let want = Want { cid: cid.clone(), peer: peer.map(str::to_owned) };
+        let want = Want {
+            cid: cid.clone(),
+            peer: peer.map(str::to_owned),
+        };
         if self.has_room(peer) {
             self.stand(want);
         } else if must || self.waiting.len() < WAITING_MAX {
@@ -50,7 +53,9 @@ impl Wants {
     /// A block came, or does not matter any more. True where it was standing or waiting.
     pub fn done(&mut self, cid: &Cid) -> bool {
         let waited = self.waiting_cids.remove(cid);
-        let Some(peer) = self.standing.remove(cid) else { return waited };
+        let Some(peer) = self.standing.remove(cid) else {
+            return waited;
+        };
         if let Some(peer) = peer
             && let Some(count) = self.per_peer.get_mut(&peer)
         {
@@ -79,7 +84,10 @@ impl Wants {
     }
 
     fn has_room(&self, peer: Option<&str>) -> bool {
-        let peer_has = peer.and_then(|p| self.per_peer.get(p)).copied().unwrap_or(0);
+        let peer_has = peer
+            .and_then(|p| self.per_peer.get(p))
+            .copied()
+            .unwrap_or(0);
         self.standing.len() < WANTS_MAX && peer_has < WANTS_PER_PEER_MAX
     }
 
@@ -97,7 +105,9 @@ impl Wants {
             if self.standing.len() >= WANTS_MAX {
                 return;
             }
-            let Some(want) = self.waiting.pop_front() else { return };
+            let Some(want) = self.waiting.pop_front() else {
+                return;
+            };
             if !self.waiting_cids.contains(&want.cid) {
                 continue;
             }

@@ -11,7 +11,9 @@ use serde_json::Value;
 use std::path::Path;
 
 fn vectors(name: &str) -> Value {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../tests/vectors")
+        .join(name);
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
@@ -33,7 +35,10 @@ fn check_node(want: &Value) {
     let read = node::decode(&block).unwrap();
     assert_eq!(read.delta.priority, want["priority"].as_u64().unwrap());
     assert_eq!(read.delta.dag_name, text(&want["dag"]));
-    for (name, read) in [("elements", &read.delta.elements), ("tombstones", &read.delta.tombstones)] {
+    for (name, read) in [
+        ("elements", &read.delta.elements),
+        ("tombstones", &read.delta.tombstones),
+    ] {
         let want = list(&want[name]);
         assert_eq!(read.len(), want.len());
         for (read, want) in read.iter().zip(want) {
@@ -41,7 +46,10 @@ fn check_node(want: &Value) {
             assert_eq!(read.value, bytes(&want["value"]));
         }
     }
-    let links: Vec<_> = list(&want["links"]).iter().map(|l| Cid::parse(text(&l["cid"])).unwrap()).collect();
+    let links: Vec<_> = list(&want["links"])
+        .iter()
+        .map(|l| Cid::parse(text(&l["cid"])).unwrap())
+        .collect();
     assert_eq!(read.links, links);
     assert_eq!(node::encode(&read.links, &read.delta), block);
     let cid = Cid::of(HashKind::Sha2_256, &block);
@@ -66,13 +74,23 @@ fn nodes_are_read_and_written_byte_for_byte() {
     }
     for case in list(&file["cases"]) {
         check_node(&case["output"]);
-        let (input, values): (_, Vec<_>) = (&case["input"], list(&case["input"]["ops"]).iter().map(|op| bytes(&op["value"])).collect());
+        let (input, values): (_, Vec<_>) = (
+            &case["input"],
+            list(&case["input"]["ops"])
+                .iter()
+                .map(|op| bytes(&op["value"]))
+                .collect(),
+        );
         let elements = |kind: &str| -> Vec<Element<'_>> {
             list(&input["ops"])
                 .iter()
                 .zip(&values)
                 .filter(|(op, _)| text(&op["op"]) == kind)
-                .map(|(op, value)| Element { key: text(&op["key"]), id: text(&op["id"]), value })
+                .map(|(op, value)| Element {
+                    key: text(&op["key"]),
+                    id: text(&op["id"]),
+                    value,
+                })
                 .collect()
         };
         let delta = Delta {
@@ -82,8 +100,16 @@ fn nodes_are_read_and_written_byte_for_byte() {
             dag_name: text(&input["dag"]),
             native: None,
         };
-        let heads: Vec<_> = list(&input["heads"]).iter().map(|h| Cid::parse(text(&h["cid"])).unwrap()).collect();
-        assert_eq!(hex::encode(node::encode(&heads, &delta)), text(&case["output"]["node"]), "{}", case["name"]);
+        let heads: Vec<_> = list(&input["heads"])
+            .iter()
+            .map(|h| Cid::parse(text(&h["cid"])).unwrap())
+            .collect();
+        assert_eq!(
+            hex::encode(node::encode(&heads, &delta)),
+            text(&case["output"]["node"]),
+            "{}",
+            case["name"]
+        );
     }
     assert!(list(&file["cases"]).len() >= 20);
 }
@@ -93,11 +119,25 @@ fn broadcasts_are_read_and_written_byte_for_byte() {
     for case in list(&vectors("broadcasts.json")) {
         let heads: Vec<_> = list(&case["heads"])
             .iter()
-            .map(|h| Head { cid: Cid::parse(text(&h["cid"])).unwrap(), dag_name: text(&h["dag"]), block: None })
+            .map(|h| Head {
+                cid: Cid::parse(text(&h["cid"])).unwrap(),
+                dag_name: text(&h["dag"]),
+                block: None,
+            })
             .collect();
         let payload = bytes(&case["payload"]);
-        assert_eq!(hex::encode(broadcast::encode(&heads)), hex::encode(&payload), "{}", case["name"]);
-        assert_eq!(broadcast::decode(&payload).unwrap(), heads, "{}", case["name"]);
+        assert_eq!(
+            hex::encode(broadcast::encode(&heads)),
+            hex::encode(&payload),
+            "{}",
+            case["name"]
+        );
+        assert_eq!(
+            broadcast::decode(&payload).unwrap(),
+            heads,
+            "{}",
+            case["name"]
+        );
     }
 }
 
@@ -113,15 +153,26 @@ fn conflicts_decode_and_their_ids_are_those_of_their_blocks() {
             assert_eq!(node::encode(&read.links, &read.delta), block, "{name}");
             assert_eq!(read.delta.priority, step["priority"].as_u64().unwrap());
             assert_eq!(read.delta.dag_name, text(&step["dag"]));
-            let (mut elements, mut tombstones) = (read.delta.elements.iter(), read.delta.tombstones.iter());
+            let (mut elements, mut tombstones) =
+                (read.delta.elements.iter(), read.delta.tombstones.iter());
             for op in list(&step["ops"]) {
                 if text(&op["op"]) == "put" {
                     let element = elements.next().unwrap();
-                    assert_eq!((element.key, element.value), (text(&op["key"]), bytes(&op["value"]).as_slice()));
+                    assert_eq!(
+                        (element.key, element.value),
+                        (text(&op["key"]), bytes(&op["value"]).as_slice())
+                    );
                 } else {
                     let tombstone = tombstones.next().unwrap();
-                    assert_eq!((tombstone.key, tombstone.id), (text(&op["key"]), text(&op["id"])));
-                    assert_eq!(ids.get(text(&op["of"])), Some(&tombstone.id.to_owned()), "{name}");
+                    assert_eq!(
+                        (tombstone.key, tombstone.id),
+                        (text(&op["key"]), text(&op["id"]))
+                    );
+                    assert_eq!(
+                        ids.get(text(&op["of"])),
+                        Some(&tombstone.id.to_owned()),
+                        "{name}"
+                    );
                 }
             }
             ids.insert(text(&step["name"]).to_owned(), cid.element_id());
@@ -136,35 +187,73 @@ fn verdicts_on_payloads_and_blocks_are_those_of_the_engine() {
         let name = text(&case["name"]);
         let cid = Cid::parse(text(&case["cid"])).unwrap();
         let heads = broadcast::decode(&payload);
-        let heard = heads.as_ref().is_ok_and(|heads| heads.iter().any(|h| h.cid.clone().into_v1() == cid && h.cid.codec() == 0x70));
-        assert_eq!(heard, case["applied"].as_bool().unwrap(), "{name}: {heads:?}");
+        let heard = heads.as_ref().is_ok_and(|heads| {
+            heads
+                .iter()
+                .any(|h| h.cid.clone().into_v1() == cid && h.cid.codec() == 0x70)
+        });
+        assert_eq!(
+            heard,
+            case["applied"].as_bool().unwrap(),
+            "{name}: {heads:?}"
+        );
         if heard {
             cid.check(&block).unwrap();
             let head = heads.unwrap();
-            assert_eq!(Some(head[0].dag_name), case["head_in_dag"].as_str(), "{name}");
+            assert_eq!(
+                Some(head[0].dag_name),
+                case["head_in_dag"].as_str(),
+                "{name}"
+            );
             let read = node::decode(&block).unwrap();
-            assert!(read.delta.elements.iter().any(|e| e.key == text(&case["key"])), "{name}");
+            assert!(
+                read.delta
+                    .elements
+                    .iter()
+                    .any(|e| e.key == text(&case["key"])),
+                "{name}"
+            );
         }
     }
 }
 
 fn replica(native: bool) -> Replica {
-    let rules = Rules { topic: "/warpnet/stats/1.0.0".into(), native };
+    let rules = Rules {
+        topic: "/warpnet/stats/1.0.0".into(),
+        native,
+    };
     let me = PeerId::from_bytes(&[&[0x12, 0x20][..], &[7; 32]].concat()).unwrap();
-    Replica::new(Config { rules, hash: HashKind::Sha2_256, announce_interval_ms: 60_000 }, me, 0, 1)
+    Replica::new(
+        Config {
+            rules,
+            hash: HashKind::Sha2_256,
+            announce_interval_ms: 60_000,
+        },
+        me,
+        0,
+        1,
+    )
 }
 
 #[test]
 fn the_blocks_of_a_session_in_any_order_give_its_heads_and_aggregates() {
     let session = vectors("session.json");
-    let blocks: Vec<_> =
-        list(&session["blocks"]).iter().map(|b| (Cid::parse(text(&b["cid"])).unwrap(), bytes(&b["node"]))).collect();
+    let blocks: Vec<_> = list(&session["blocks"])
+        .iter()
+        .map(|b| (Cid::parse(text(&b["cid"])).unwrap(), bytes(&b["node"])))
+        .collect();
     for block in list(&session["blocks"]) {
         check_node(block);
     }
     let mut want: Vec<_> = list(&session["heads"])
         .iter()
-        .map(|h| (text(&h["dag"]).to_owned(), text(&h["cid"]).to_owned(), h["height"].as_u64().unwrap()))
+        .map(|h| {
+            (
+                text(&h["dag"]).to_owned(),
+                text(&h["cid"]).to_owned(),
+                h["height"].as_u64().unwrap(),
+            )
+        })
         .collect();
     want.sort();
     arbtest::arbtest(|u| {
@@ -181,12 +270,20 @@ fn the_blocks_of_a_session_in_any_order_give_its_heads_and_aggregates() {
             .dag()
             .all_heads()
             .into_iter()
-            .flat_map(|(dag, heads)| heads.into_iter().map(move |h| (dag.clone(), h.cid.to_string(), h.height)))
+            .flat_map(|(dag, heads)| {
+                heads
+                    .into_iter()
+                    .map(move |h| (dag.clone(), h.cid.to_string(), h.height))
+            })
             .collect();
         heads.sort();
         assert_eq!(heads, want);
         for (prefix, total) in session["aggregated"].as_object().unwrap() {
-            assert_eq!(replica.state().total(prefix), i128::from(total.as_i64().unwrap()), "{prefix}");
+            assert_eq!(
+                replica.state().total(prefix),
+                i128::from(total.as_i64().unwrap()),
+                "{prefix}"
+            );
         }
         assert_eq!(replica.dag().missing_count(), 0);
         Ok(())
@@ -200,12 +297,29 @@ fn prefixes_aggregate_whole_components() {
     let mut replica = replica(false);
     for (element_key, value) in file["counters"].as_object().unwrap() {
         let value = bytes(value);
-        let element = Element { key: element_key, id: "", value: &value };
-        let block = node::encode(&[], &Delta { elements: vec![element], priority: 1, ..Delta::default() });
-        replica.load(&Cid::of(HashKind::Sha2_256, &block), &block).unwrap();
+        let element = Element {
+            key: element_key,
+            id: "",
+            value: &value,
+        };
+        let block = node::encode(
+            &[],
+            &Delta {
+                elements: vec![element],
+                priority: 1,
+                ..Delta::default()
+            },
+        );
+        replica
+            .load(&Cid::of(HashKind::Sha2_256, &block), &block)
+            .unwrap();
     }
     for (prefix, total) in file["aggregated"].as_object().unwrap() {
         let clean = key::prefix(prefix).unwrap();
-        assert_eq!(replica.state().total(&clean).max(0), i128::from(total.as_i64().unwrap()), "{prefix:?}");
+        assert_eq!(
+            replica.state().total(&clean).max(0),
+            i128::from(total.as_i64().unwrap()),
+            "{prefix:?}"
+        );
     }
 }

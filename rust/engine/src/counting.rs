@@ -51,7 +51,9 @@ impl Engine {
         }
         let slot = slot_of(journal, key)?;
         let was_clean = journal.dirty_len() == 0;
-        journal.add(slot, amount.side, amount.by).map_err(|error| EngineError::of_add(error, key))?;
+        journal
+            .add(slot, amount.side, amount.by)
+            .map_err(|error| EngineError::of_add(error, key))?;
         drop(counting);
         if was_clean {
             self.bell().ring();
@@ -89,27 +91,49 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Engine::add`]; a cursor that stands at or behind the position already. Nothing was counted.
-    pub fn add_batch(&self, batch: &[Addition<'_>], cursor: Option<(&str, u64)>) -> Result<(), EngineError> {
-        let keys = batch.iter().map(|a| key::data_key(a.key)).collect::<Result<Vec<_>, _>>()?;
+    pub fn add_batch(
+        &self,
+        batch: &[Addition<'_>],
+        cursor: Option<(&str, u64)>,
+    ) -> Result<(), EngineError> {
+        let keys = batch
+            .iter()
+            .map(|a| key::data_key(a.key))
+            .collect::<Result<Vec<_>, _>>()?;
         let mut counting = self.counting();
         counting.live()?; // a closed store says so, whatever the cursor
         if let Some((name, position)) = cursor {
             if let Some(at) = counting.cursor(name).filter(|&at| position <= at) {
-                return Err(EngineError::CursorBehind { name: name.to_owned(), at, position });
-            }
-        }
-        let journal = counting.live()?;
-        let mut additions = Vec::with_capacity(batch.len());
-        for (key, addition) in keys.iter().zip(batch) {
-            let by = addition.amount.by;
-            if by > 0 {
-                let slot = journal.find_or_insert(key.as_bytes())?;
-                additions.push(match addition.amount.side {
-                    Side::Incr => (slot, by, 0),
-                    Side::Decr => (slot, 0, by),
+                return Err(EngineError::CursorBehind {
+                    name: name.to_owned(),
+                    at,
+                    position,
                 });
             }
         }
+        let journal = counting.live()?;
+        let counted: Vec<_> = keys
+            .iter()
+            .zip(batch)
+            .filter(|(_, addition)| addition.amount.by > 0)
+            .collect();
+        let keys: Vec<&[u8]> = counted.iter().map(|(key, _)| key.as_bytes()).collect();
+        let mut slots = Vec::with_capacity(keys.len());
+        journal.find_or_insert_all(&keys, &mut slots)?;
+        let sides = slots
+            .into_iter()
+            .zip(&counted)
+            .map(|(slot, (_, addition))| match addition.amount {
+                Amount {
+                    side: Side::Incr,
+                    by,
+                } => (slot, by, 0),
+                Amount {
+                    side: Side::Decr,
+                    by,
+                } => (slot, 0, by),
+            });
+        let additions: Vec<_> = sides.collect();
         let was_clean = journal.dirty_len() == 0;
         match journal.add_batch(&additions, cursor) {
             Ok(()) => {
@@ -119,13 +143,7 @@ impl Engine {
                 }
                 Ok(())
             }
-            Err(error) => {
-                let key = match &error {
-                    crdtstats_journal::AddError::Overflow { slot } => journal.key(*slot).to_owned(),
-                    crdtstats_journal::AddError::Journal(_) => String::new(),
-                };
-                Err(EngineError::of_add(error, &key))
-            }
+            Err(error) => Err(EngineError::of_batch(error)),
         }
     }
 
@@ -151,7 +169,7 @@ impl Engine {
         match counting.journal.take() {
             Some(journal) if durable => Ok(journal.remove()?),
             Some(journal) => {
-                journal.abandon();
+                journal.abandon()?;
                 Ok(())
             }
             None => Ok(()),
@@ -161,7 +179,10 @@ impl Engine {
 
 impl Counting {
     pub(crate) fn cursor(&self, name: &str) -> Option<u64> {
-        let live = self.journal.as_ref().and_then(|journal| journal.cursor(name));
+        let live = self
+            .journal
+            .as_ref()
+            .and_then(|journal| journal.cursor(name));
         live.max(self.cursors.get(name).copied())
     }
 

@@ -13,8 +13,14 @@ pub enum EngineError {
     Overflow { key: String },
     #[error("the store is closed; open it again")]
     Closed,
-    #[error("cursor {name:?} stands at {at}, so a batch at {position} was counted before; nothing was counted")]
-    CursorBehind { name: String, at: u64, position: u64 },
+    #[error(
+        "cursor {name:?} stands at {at}, so a batch at {position} was counted before; nothing was counted"
+    )]
+    CursorBehind {
+        name: String,
+        at: u64,
+        position: u64,
+    },
     #[error("{0}")]
     Journal(#[from] JournalError),
     #[error("{0}")]
@@ -28,8 +34,24 @@ pub enum EngineError {
 impl EngineError {
     pub(crate) fn of_add(error: AddError, key: &str) -> Self {
         match error {
-            AddError::Overflow { .. } => EngineError::Overflow { key: key.to_owned() },
-            AddError::Journal(error) => EngineError::Journal(error),
+            AddError::Overflow => EngineError::Overflow {
+                key: key.to_owned(),
+            },
+            AddError::ForeignSlot => {
+                EngineError::Internal("a counter's slot belongs to another journal")
+            }
+        }
+    }
+
+    pub(crate) fn of_batch(error: JournalError) -> Self {
+        match error {
+            JournalError::Overflow { key } => EngineError::Overflow { key },
+            JournalError::CursorBehind { name, held, asked } => EngineError::CursorBehind {
+                name,
+                at: held,
+                position: asked,
+            },
+            error => EngineError::Journal(error),
         }
     }
 }

@@ -24,14 +24,20 @@ impl Engine {
         let core = self.core();
         let counting = self.counting();
         core.pending.is_some()
-            || counting.journal.as_ref().is_some_and(|journal| journal.dirty_len() > 0)
+            || counting
+                .journal
+                .as_ref()
+                .is_some_and(|journal| journal.dirty_len() > 0)
             || counting.all_cursors() != core.stored_cursors
     }
 
     /// Number of sub-counters that changed since the last flush.
     #[must_use]
     pub fn dirty_len(&self) -> usize {
-        self.counting().journal.as_ref().map_or(0, crdtstats_journal::Journal::dirty_len)
+        self.counting()
+            .journal
+            .as_ref()
+            .map_or(0, crdtstats_journal::Journal::dirty_len)
     }
 
     /// Build the nodes of everything dirty, or give again what was built and not confirmed. `None`: nothing to do.
@@ -41,7 +47,10 @@ impl Engine {
     pub fn begin_flush(&self, signer: &dyn Signer) -> Result<Option<Plan>, EngineError> {
         let mut core = self.core();
         if let Some(plan) = &core.pending {
-            return Ok(Some(Plan { is_retry: true, ..plan.clone() }));
+            return Ok(Some(Plan {
+                is_retry: true,
+                ..plan.clone()
+            }));
         }
         // The cursors first, then the values: a stored cursor never runs ahead of its counts.
         let cursors = self.counting().all_cursors();
@@ -49,9 +58,15 @@ impl Engine {
         loop {
             let from = slots.len();
             let mut counting = self.counting();
-            let Some(journal) = counting.journal.as_mut() else { break };
+            let Some(journal) = counting.journal.as_mut() else {
+                break;
+            };
             journal.take_dirty(SLICE_SLOTS, &mut slots);
-            let keys: Vec<String> = slots.iter().skip(from).map(|&slot| journal.key(slot).to_owned()).collect();
+            let keys: Vec<String> = slots
+                .iter()
+                .skip(from)
+                .map(|&slot| journal.key(slot).to_owned())
+                .collect();
             drop(counting);
             if keys.is_empty() {
                 break;
@@ -78,7 +93,11 @@ impl Engine {
         if flush.is_none() && cursors == core.stored_cursors {
             return Ok(None);
         }
-        let plan = Plan { flush, cursors, is_retry: false };
+        let plan = Plan {
+            flush,
+            cursors,
+            is_retry: false,
+        };
         core.pending = Some(plan.clone());
         Ok(Some(plan))
     }
@@ -89,7 +108,9 @@ impl Engine {
     /// Our own nodes do not decode: a bug.
     pub fn flush_stored(&self) -> Result<(), EngineError> {
         let mut core = self.core();
-        let Some(plan) = core.pending.take() else { return Ok(()) };
+        let Some(plan) = core.pending.take() else {
+            return Ok(());
+        };
         core.stored_cursors = plan.cursors;
         if let Some(flush) = &plan.flush {
             core.replica.flush_stored(flush)?;

@@ -71,7 +71,11 @@ impl Engine {
     #[must_use]
     pub fn new(config: Config, me: PeerId, now_ms: u64, seed: u64) -> Self {
         Engine {
-            counting: Mutex::new(Counting { journal: None, closing: false, cursors: BTreeMap::new() }),
+            counting: Mutex::new(Counting {
+                journal: None,
+                closing: false,
+                cursors: BTreeMap::new(),
+            }),
             core: Mutex::new(Core {
                 replica: Replica::new(config, me, now_ms, seed),
                 generation: String::new(),
@@ -88,10 +92,16 @@ impl Engine {
     ///
     /// # Errors
     /// The journal cannot be made.
-    pub fn start(&self, journal_dir: &Path, generation: Generation, section: [u8; 16]) -> Result<(), EngineError> {
+    pub fn start(
+        &self,
+        journal_dir: &Path,
+        generation: Generation,
+        section: [u8; 16],
+        table_seed: u64,
+    ) -> Result<(), EngineError> {
         let mut core = self.core();
         let me = core.replica.me().clone();
-        let journal = Journal::create(journal_dir, &me.to_string(), generation)?;
+        let journal = Journal::create(journal_dir, &me.to_string(), generation, table_seed)?;
         core.generation = generation.to_string();
         core.replica.open_section(me, section);
         let generation = core.generation.clone();

@@ -27,7 +27,9 @@ impl Engine {
             let mut fresh = Vec::new();
             {
                 let mut counting = self.counting();
-                let Some(journal) = counting.journal.as_mut() else { return };
+                let Some(journal) = counting.journal.as_mut() else {
+                    return;
+                };
                 journal.take_unread(SLICE_SLOTS.min(left), &mut touched);
                 for &slot in &touched {
                     if !core.seen.contains_key(&slot) {
@@ -43,13 +45,22 @@ impl Engine {
                 if let Some(path) = core.replica.state_mut().intern(&key)
                     && let Entry::Vacant(vacant) = core.seen.entry(slot)
                 {
-                    vacant.insert(Seen { path, incr: 0, decr: 0 });
+                    vacant.insert(Seen {
+                        path,
+                        incr: 0,
+                        decr: 0,
+                    });
                 }
             }
             for &slot in &touched {
                 let (incr, decr) = self.read_slot(slot);
-                let Some(seen) = core.seen.get_mut(&slot) else { continue };
-                let (more, less) = (incr.saturating_sub(seen.incr), decr.saturating_sub(seen.decr));
+                let Some(seen) = core.seen.get_mut(&slot) else {
+                    continue;
+                };
+                let (more, less) = (
+                    incr.saturating_sub(seen.incr),
+                    decr.saturating_sub(seen.decr),
+                );
                 (seen.incr, seen.decr) = (incr, decr);
                 let path = seen.path;
                 core.replica.state_mut().own_moved(path, more, less);

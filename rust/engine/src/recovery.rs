@@ -1,8 +1,8 @@
 //! From a directory to a running store: stored blocks are loaded, journals of dead processes published.
 
+use crate::Engine;
 use crate::error::EngineError;
 use crate::flushing::Plan;
-use crate::Engine;
 use crdtstats_core::cid::Cid;
 use crdtstats_core::identity::Signer;
 use crdtstats_core::replica::{Changed, author_and_links};
@@ -59,7 +59,11 @@ impl Engine {
     /// Begin to take stored blocks in. `own_head` is the last durable node of our own.
     #[must_use]
     pub fn loader(&self, own_head: Option<Cid>) -> Loader<'_> {
-        Loader { engine: self, own_head, own: FxHashMap::default() }
+        Loader {
+            engine: self,
+            own_head,
+            own: FxHashMap::default(),
+        }
     }
 
     /// Take the cursors of the last durable flush in.
@@ -73,18 +77,34 @@ impl Engine {
     ///
     /// # Errors
     /// The signer refuses, or is not the journal's replica.
-    pub fn recover(&self, leftover: &Leftover, signer: &dyn Signer, section: [u8; 16]) -> Result<Option<Plan>, EngineError> {
+    pub fn recover(
+        &self,
+        leftover: &Leftover,
+        signer: &dyn Signer,
+        section: [u8; 16],
+    ) -> Result<Option<Plan>, EngineError> {
         let mut core = self.core();
         if signer.peer_id().to_string() != leftover.replica() {
-            return Err(EngineError::Internal("a journal is recovered under its own replica only"));
+            return Err(EngineError::Internal(
+                "a journal is recovered under its own replica only",
+            ));
         }
         if core.pending.is_some() {
             return Err(EngineError::Internal("the flush before is not confirmed"));
         }
-        let changed: Vec<Changed> =
-            leftover.entries().into_iter().map(|entry| Changed { path: entry.key, incr: entry.incr, decr: entry.decr }).collect();
+        let mut changed = Vec::new();
+        for entry in leftover.entries() {
+            let entry = entry?;
+            changed.push(Changed {
+                path: entry.key,
+                incr: entry.incr,
+                decr: entry.decr,
+            });
+        }
         core.replica.open_section(signer.peer_id().clone(), section);
-        let flush = core.replica.build_flush(signer, &leftover.generation().to_string(), &changed)?;
+        let flush =
+            core.replica
+                .build_flush(signer, &leftover.generation().to_string(), &changed)?;
         let mut counting = self.counting();
         if leftover.cursors_believed() {
             for (name, position) in leftover.cursors() {
@@ -96,7 +116,11 @@ impl Engine {
         if flush.is_none() && cursors == core.stored_cursors {
             return Ok(None);
         }
-        let plan = Plan { flush, cursors, is_retry: false };
+        let plan = Plan {
+            flush,
+            cursors,
+            is_retry: false,
+        };
         core.pending = Some(plan.clone());
         Ok(Some(plan))
     }

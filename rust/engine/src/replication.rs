@@ -68,6 +68,9 @@ impl Engine {
     #[must_use]
     pub fn heads(&self) -> Vec<(String, Vec<(Cid, u64)>)> {
         let heads = self.core().replica.dag().all_heads();
-        heads.into_iter().map(|(name, heads)| (name, heads.into_iter().map(|h| (h.cid, h.height)).collect())).collect()
+        heads
+            .into_iter()
+            .map(|(name, heads)| (name, heads.into_iter().map(|h| (h.cid, h.height)).collect()))
+            .collect()
     }
 }

@@ -38,11 +38,20 @@ impl Engine {
             sub_counters: replica.state().sub_counter_count(),
             dirty,
             blocks: replica.dag().held_count(),
-            heads: replica.dag().all_heads().iter().map(|(_, heads)| heads.len()).sum(),
+            heads: replica
+                .dag()
+                .all_heads()
+                .iter()
+                .map(|(_, heads)| heads.len())
+                .sum(),
             missing: replica.dag().missing_count(),
             wanted: replica.wanted_count(),
             newer: replica.newer(),
-            dropped: replica.dropped().iter().map(|(reason, count)| ((*reason).to_owned(), *count)).collect(),
+            dropped: replica
+                .dropped()
+                .iter()
+                .map(|(reason, count)| ((*reason).to_owned(), *count))
+                .collect(),
             forked: replica.authors().forked(),
             paused: replica.authors().paused(),
             clone_seen: replica.clone_seen(),

@@ -8,19 +8,33 @@ use pyo3::types::{PyBool, PyInt};
 
 /// The amount that `value` means when it is counted on `side`.
 pub fn amount(value: Option<&Bound<'_, PyAny>>, side: Side) -> PyResult<Amount> {
-    let Some(value) = value else { return Ok(Amount { side, by: 1 }) };
+    let Some(value) = value else {
+        return Ok(Amount { side, by: 1 });
+    };
     if value.is_instance_of::<PyBool>() || !value.is_instance_of::<PyInt>() {
         let kind = value.get_type().name()?;
-        return Err(usage(value.py(), &format!("an amount is an int, not {kind}")));
+        return Err(usage(
+            value.py(),
+            &format!("an amount is an int, not {kind}"),
+        ));
     }
     let Ok(n) = value.extract::<i64>() else {
-        return Err(usage(value.py(), "an amount is an int from -(2**63 - 1) to 2**63 - 1"));
+        return Err(usage(
+            value.py(),
+            "an amount is an int from -(2**63 - 1) to 2**63 - 1",
+        ));
     };
     let by = n.unsigned_abs();
     if by > i64::MAX as u64 {
-        return Err(usage(value.py(), "an amount is an int from -(2**63 - 1) to 2**63 - 1"));
+        return Err(usage(
+            value.py(),
+            "an amount is an int from -(2**63 - 1) to 2**63 - 1",
+        ));
     }
-    Ok(Amount { side: if n < 0 { other(side) } else { side }, by })
+    Ok(Amount {
+        side: if n < 0 { other(side) } else { side },
+        by,
+    })
 }
 
 fn other(side: Side) -> Side {

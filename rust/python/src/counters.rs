@@ -22,7 +22,10 @@ impl Open {
         if fork_epoch() == self.epoch {
             Ok(&self.engine)
         } else {
-            Err(closed(py, "this store was opened before fork(): open one in the child"))
+            Err(closed(
+                py,
+                "this store was opened before fork(): open one in the child",
+            ))
         }
     }
 }
@@ -40,11 +43,18 @@ impl Counters {
         }
     }
 
-    fn count(&self, key: &Bound<'_, PyAny>, n: Option<&Bound<'_, PyAny>>, side: Side) -> PyResult<()> {
+    fn count(
+        &self,
+        key: &Bound<'_, PyAny>,
+        n: Option<&Bound<'_, PyAny>>,
+        side: Side,
+    ) -> PyResult<()> {
         let py = key.py();
         let amount = amount(n, side)?;
         let text = text_of(key)?;
-        self.engine(py)?.add(text, amount).map_err(|error| engine_error(py, error))
+        self.engine(py)?
+            .add(text, amount)
+            .map_err(|error| engine_error(py, error))
     }
 }
 
@@ -54,7 +64,12 @@ fn text_of<'a>(key: &'a Bound<'_, PyAny>) -> PyResult<&'a str> {
         let kind = key.get_type().name()?;
         return Err(usage(key.py(), &format!("a key is a str, not {kind}")));
     };
-    text.to_str().map_err(|_| usage(key.py(), "a key is valid UTF-8: no lone surrogates; stats.key(*parts) builds one from any name"))
+    text.to_str().map_err(|_| {
+        usage(
+            key.py(),
+            "a key is valid UTF-8: no lone surrogates; stats.key(*parts) builds one from any name",
+        )
+    })
 }
 
 #[pymethods]
@@ -62,12 +77,19 @@ impl Counters {
     #[new]
     #[pyo3(signature = (*_args, **_kwargs))]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
-        Counters { open: OnceLock::new() }
+        Counters {
+            open: OnceLock::new(),
+        }
     }
 
     fn _attach(&self, engine: &Bound<'_, Engine>) -> PyResult<()> {
-        let open = Open { engine: engine.get().shared(), epoch: fork_epoch() };
-        self.open.set(open).map_err(|_| usage(engine.py(), "the store is open already"))
+        let open = Open {
+            engine: engine.get().shared(),
+            epoch: fork_epoch(),
+        };
+        self.open
+            .set(open)
+            .map_err(|_| usage(engine.py(), "the store is open already"))
     }
 
     #[pyo3(signature = (key, n=None, /))]
@@ -83,26 +105,57 @@ impl Counters {
     fn counter(&self, key: &Bound<'_, PyAny>) -> PyResult<Counter> {
         let py = key.py();
         let text = text_of(key)?;
-        let slot = self.engine(py)?.resolve(text).map_err(|error| engine_error(py, error))?;
-        let clean = key::data_key(text).map_err(|error| engine_error(py, error.into()))?.into_owned();
-        let Some(open) = self.open.get() else { return Err(closed(py, "the store is not open")) };
-        Ok(Counter { open: Open { engine: open.engine.clone(), epoch: open.epoch }, slot, key: clean })
+        let slot = self
+            .engine(py)?
+            .resolve(text)
+            .map_err(|error| engine_error(py, error))?;
+        let clean = key::data_key(text)
+            .map_err(|error| engine_error(py, error.into()))?
+            .into_owned();
+        let Some(open) = self.open.get() else {
+            return Err(closed(py, "the store is not open"));
+        };
+        Ok(Counter {
+            open: Open {
+                engine: open.engine.clone(),
+                epoch: open.epoch,
+            },
+            slot,
+            key: clean,
+        })
     }
 
     #[pyo3(signature = (batch, amounts=None, /, *, cursor=None))]
-    fn update(&self, batch: &Bound<'_, PyAny>, amounts: Option<&Bound<'_, PyAny>>, cursor: Option<(String, u64)>) -> PyResult<()> {
+    fn update(
+        &self,
+        batch: &Bound<'_, PyAny>,
+        amounts: Option<&Bound<'_, PyAny>>,
+        cursor: Option<(String, u64)>,
+    ) -> PyResult<()> {
         let py = batch.py();
         let engine = self.engine(py)?;
         if batch.is_instance_of::<PyString>() || batch.is_instance_of::<PyBytes>() {
-            return Err(usage(py, "a batch is a mapping or an iterable of keys, not one str"));
+            return Err(usage(
+                py,
+                "a batch is a mapping or an iterable of keys, not one str",
+            ));
         }
         let lines = lines_of(batch, amounts)?;
         let additions = lines
             .iter()
-            .map(|(key, n)| Ok(Addition { key: text_of(key)?, amount: amount(n.as_ref(), Side::Incr)? }))
+            .map(|(key, n)| {
+                Ok(Addition {
+                    key: text_of(key)?,
+                    amount: amount(n.as_ref(), Side::Incr)?,
+                })
+            })
             .collect::<PyResult<Vec<_>>>()?;
-        let cursor = cursor.as_ref().map(|(name, position)| (name.as_str(), *position));
-        engine.add_batch(&additions, cursor).map_err(|error| engine_error(py, error))
+        let cursor = cursor
+            .as_ref()
+            .map(|(name, position)| (name.as_str(), *position));
+        engine
+            .add_batch(&additions, cursor)
+            .map_err(|error| engine_error(py, error))
     }
 
     fn cursor(&self, py: Python<'_>, name: &str) -> PyResult<Option<u64>> {
@@ -112,23 +165,37 @@ impl Counters {
     fn get(&self, key: &Bound<'_, PyAny>) -> PyResult<i128> {
         let py = key.py();
         let text = text_of(key)?;
-        self.engine(py)?.get(text).map_err(|error| engine_error(py, error))
+        self.engine(py)?
+            .get(text)
+            .map_err(|error| engine_error(py, error))
     }
 
     #[pyo3(signature = (prefix=None, /))]
     fn total(&self, py: Python<'_>, prefix: Option<&Bound<'_, PyAny>>) -> PyResult<i128> {
-        self.engine(py)?.total(prefix_of(prefix)?).map_err(|error| engine_error(py, error))
+        self.engine(py)?
+            .total(prefix_of(prefix)?)
+            .map_err(|error| engine_error(py, error))
     }
 
     #[pyo3(signature = (prefix=None, /))]
-    fn get_aggregated_stat(&self, py: Python<'_>, prefix: Option<&Bound<'_, PyAny>>) -> PyResult<i128> {
+    fn get_aggregated_stat(
+        &self,
+        py: Python<'_>,
+        prefix: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<i128> {
         Ok(self.total(py, prefix)?.max(0))
     }
 
     #[pyo3(signature = (prefix=None, /))]
-    fn children<'py>(&self, py: Python<'py>, prefix: Option<&Bound<'_, PyAny>>) -> PyResult<Bound<'py, PyDict>> {
+    fn children<'py>(
+        &self,
+        py: Python<'py>,
+        prefix: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Bound<'py, PyDict>> {
         let (engine, prefix) = (self.engine(py)?, prefix_of(prefix)?);
-        let found = py.detach(|| engine.children(prefix)).map_err(|error| engine_error(py, error))?;
+        let found = py
+            .detach(|| engine.children(prefix))
+            .map_err(|error| engine_error(py, error))?;
         let out = PyDict::new(py);
         for (name, total) in found {
             out.set_item(name, total)?;
@@ -137,16 +204,26 @@ impl Counters {
     }
 
     #[pyo3(signature = (prefix=None, n=10, /))]
-    fn top(&self, py: Python<'_>, prefix: Option<&Bound<'_, PyAny>>, n: usize) -> PyResult<Vec<(String, i128)>> {
+    fn top(
+        &self,
+        py: Python<'_>,
+        prefix: Option<&Bound<'_, PyAny>>,
+        n: usize,
+    ) -> PyResult<Vec<(String, i128)>> {
         let (engine, prefix) = (self.engine(py)?, prefix_of(prefix)?);
-        py.detach(|| engine.top(prefix, n)).map_err(|error| engine_error(py, error))
+        py.detach(|| engine.top(prefix, n))
+            .map_err(|error| engine_error(py, error))
     }
 
     #[pyo3(signature = (prefix=None, /))]
     fn items(&self, py: Python<'_>, prefix: Option<&Bound<'_, PyAny>>) -> PyResult<Items> {
         let (engine, prefix) = (self.engine(py)?, prefix_of(prefix)?);
-        let items = py.detach(|| engine.items(prefix)).map_err(|error| engine_error(py, error))?;
-        Ok(Items { items: std::sync::Mutex::new(items.into_iter()) })
+        let items = py
+            .detach(|| engine.items(prefix))
+            .map_err(|error| engine_error(py, error))?;
+        Ok(Items {
+            items: std::sync::Mutex::new(items.into_iter()),
+        })
     }
 
     #[staticmethod]
@@ -165,7 +242,9 @@ impl Counters {
             return Err(usage(py, "a key has at least one part"));
         }
         let joined = out.join("/");
-        Ok(key::data_key(&joined).map_err(|error| engine_error(py, error.into()))?.into_owned())
+        Ok(key::data_key(&joined)
+            .map_err(|error| engine_error(py, error.into()))?
+            .into_owned())
     }
 }
 
@@ -175,18 +254,31 @@ fn prefix_of<'a>(prefix: Option<&'a Bound<'_, PyAny>>) -> PyResult<&'a str> {
 
 type Line<'py> = (Bound<'py, PyAny>, Option<Bound<'py, PyAny>>);
 
-fn lines_of<'py>(batch: &Bound<'py, PyAny>, amounts: Option<&Bound<'py, PyAny>>) -> PyResult<Vec<Line<'py>>> {
+fn lines_of<'py>(
+    batch: &Bound<'py, PyAny>,
+    amounts: Option<&Bound<'py, PyAny>>,
+) -> PyResult<Vec<Line<'py>>> {
     let py = batch.py();
     if let Some(amounts) = amounts {
         let keys = batch.try_iter()?.collect::<PyResult<Vec<_>>>()?;
         let amounts = amounts.try_iter()?.collect::<PyResult<Vec<_>>>()?;
         if keys.len() != amounts.len() {
-            return Err(usage(py, &format!("{} keys, but {} amounts", keys.len(), amounts.len())));
+            return Err(usage(
+                py,
+                &format!("{} keys, but {} amounts", keys.len(), amounts.len()),
+            ));
         }
-        return Ok(keys.into_iter().zip(amounts.into_iter().map(Some)).collect());
+        return Ok(keys
+            .into_iter()
+            .zip(amounts.into_iter().map(Some))
+            .collect());
     }
     if let Ok(mapping) = batch.cast::<PyMapping>() {
-        return mapping.items()?.iter().map(|item| item.extract::<Line<'py>>()).collect();
+        return mapping
+            .items()?
+            .iter()
+            .map(|item| item.extract::<Line<'py>>())
+            .collect();
     }
     batch.try_iter()?.map(|key| Ok((key?, None))).collect()
 }
@@ -204,7 +296,10 @@ impl Items {
     }
 
     fn __next__(&self) -> Option<(String, i128)> {
-        self.items.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next()
+        self.items
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .next()
     }
 }
 
@@ -219,7 +314,10 @@ pub struct Counter {
 impl Counter {
     fn count(&self, py: Python<'_>, n: Option<&Bound<'_, PyAny>>, side: Side) -> PyResult<()> {
         let amount = amount(n, side)?;
-        self.open.engine(py)?.add_slot(self.slot, amount).map_err(|error| engine_error(py, error))
+        self.open
+            .engine(py)?
+            .add_slot(self.slot, amount)
+            .map_err(|error| engine_error(py, error))
     }
 }
 
@@ -242,7 +340,10 @@ impl Counter {
 
     #[getter]
     fn value(&self, py: Python<'_>) -> PyResult<i128> {
-        self.open.engine(py)?.get(&self.key).map_err(|error| engine_error(py, error))
+        self.open
+            .engine(py)?
+            .get(&self.key)
+            .map_err(|error| engine_error(py, error))
     }
 
     fn __repr__(&self) -> String {

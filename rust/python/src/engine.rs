@@ -65,7 +65,9 @@ fn plan(py: Python<'_>, plan: Plan) -> FlushPlan {
     let blocks = plan.flush.iter().flat_map(|flush| &flush.blocks);
     FlushPlan {
         author: plan.flush.as_ref().map(|flush| flush.author.to_string()),
-        blocks: blocks.map(|built| (bytes(py, built.cid.as_bytes()), bytes(py, &built.block))).collect(),
+        blocks: blocks
+            .map(|built| (bytes(py, built.cid.as_bytes()), bytes(py, &built.block)))
+            .collect(),
         cursors: plan.cursors,
         is_retry: plan.is_retry,
     }
@@ -91,31 +93,57 @@ impl Engine {
     #[new]
     #[pyo3(signature = (*, topic, native, hash, peer_id, announce_interval_s, now_ms, seed))]
     #[allow(clippy::too_many_arguments)]
-    fn new(py: Python<'_>, topic: String, native: bool, hash: &str, peer_id: &str, announce_interval_s: f64, now_ms: u64, seed: u64) -> PyResult<Self> {
-        let hash = HashKind::from_name(hash).ok_or_else(|| usage(py, &format!("unknown hash {hash:?}")))?;
+    fn new(
+        py: Python<'_>,
+        topic: String,
+        native: bool,
+        hash: &str,
+        peer_id: &str,
+        announce_interval_s: f64,
+        now_ms: u64,
+        seed: u64,
+    ) -> PyResult<Self> {
+        let hash = HashKind::from_name(hash)
+            .ok_or_else(|| usage(py, &format!("unknown hash {hash:?}")))?;
         let me = PeerId::parse(peer_id).map_err(|error| usage(py, &error.to_string()))?;
         if !announce_interval_s.is_finite() || announce_interval_s <= 0.0 {
             return Err(usage(py, "announce_interval_s is above 0"));
         }
         let announce_interval_ms = Duration::from_secs_f64(announce_interval_s).as_millis() as u64;
-        let config = Config { rules: Rules { topic, native }, hash, announce_interval_ms };
-        Ok(Engine { engine: Arc::new(crdtstats_engine::Engine::new(config, me, now_ms, seed)) })
+        let config = Config {
+            rules: Rules { topic, native },
+            hash,
+            announce_interval_ms,
+        };
+        Ok(Engine {
+            engine: Arc::new(crdtstats_engine::Engine::new(config, me, now_ms, seed)),
+        })
     }
 
     /// Take stored blocks in. Gives the damaged ones, with the reason.
-    fn load(&self, py: Python<'_>, blocks: &Bound<'_, PyAny>, own_head: Option<Vec<u8>>) -> PyResult<Vec<(Py<PyBytes>, String)>> {
+    fn load(
+        &self,
+        py: Python<'_>,
+        blocks: &Bound<'_, PyAny>,
+        own_head: Option<Vec<u8>>,
+    ) -> PyResult<Vec<(Py<PyBytes>, String)>> {
         let own_head = own_head.map(|cid| cid_of(py, &cid)).transpose()?;
         let mut loader = self.engine.loader(own_head);
         let mut damaged = Vec::new();
         for pair in blocks.try_iter()? {
             let (cid, block): (Vec<u8>, Vec<u8>) = pair?.extract()?;
-            let result = Cid::from_bytes(&cid).map_err(EngineError::from).and_then(|cid| loader.load(&cid, &block));
+            let result = Cid::from_bytes(&cid)
+                .map_err(EngineError::from)
+                .and_then(|cid| loader.load(&cid, &block));
             if let Err(error) = result {
                 damaged.push((bytes(py, &cid), error.to_string()));
             }
         }
         for cid in loader.finish().map_err(|error| engine_error(py, error))? {
-            damaged.push((bytes(py, cid.as_bytes()), "own node that no durable head reaches".to_owned()));
+            damaged.push((
+                bytes(py, cid.as_bytes()),
+                "own node that no durable head reaches".to_owned(),
+            ));
         }
         Ok(damaged)
     }
@@ -124,29 +152,64 @@ impl Engine {
         self.engine.load_cursors(cursors);
     }
 
-    fn recover(&self, py: Python<'_>, leftover: &Bound<'_, Leftover>, signer: &Bound<'_, PyAny>, section: [u8; 16]) -> PyResult<Option<FlushPlan>> {
-        let leftover = leftover.get().inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(leftover) = leftover.as_ref() else { return Err(closed(py, "the journal is closed")) };
-        let found = with_signer(signer, |signer| self.engine.recover(leftover, signer, section))?;
-        Ok(found.map_err(|error| engine_error(py, error))?.map(|found| plan(py, found)))
+    fn recover(
+        &self,
+        py: Python<'_>,
+        leftover: &Bound<'_, Leftover>,
+        signer: &Bound<'_, PyAny>,
+        section: [u8; 16],
+    ) -> PyResult<Option<FlushPlan>> {
+        let leftover = leftover
+            .get()
+            .inner
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let Some(leftover) = leftover.as_ref() else {
+            return Err(closed(py, "the journal is closed"));
+        };
+        let found = with_signer(signer, |signer| {
+            self.engine.recover(leftover, signer, section)
+        })?;
+        Ok(found
+            .map_err(|error| engine_error(py, error))?
+            .map(|found| plan(py, found)))
     }
 
-    /// Make the live journal. `random` is 96 fresh random bits, `section` 128.
-    fn start(&self, py: Python<'_>, journal_dir: PathBuf, random: [u8; 12], section: [u8; 16]) -> PyResult<()> {
+    /// Make the live journal. `random` is 96 fresh random bits, `section` 128, `table_seed` 64.
+    fn start(
+        &self,
+        py: Python<'_>,
+        journal_dir: PathBuf,
+        random: [u8; 12],
+        section: [u8; 16],
+        table_seed: u64,
+    ) -> PyResult<()> {
         let mut generation = [0; 16];
-        for (to, from) in generation.iter_mut().zip(SIGNED_GENERATION.iter().chain(&random)) {
+        for (to, from) in generation
+            .iter_mut()
+            .zip(SIGNED_GENERATION.iter().chain(&random))
+        {
             *to = *from;
         }
-        self.engine.start(&journal_dir, Generation(generation), section).map_err(|error| engine_error(py, error))
+        self.engine
+            .start(&journal_dir, Generation(generation), section, table_seed)
+            .map_err(|error| engine_error(py, error))
     }
 
-    fn begin_flush(&self, py: Python<'_>, signer: &Bound<'_, PyAny>) -> PyResult<Option<FlushPlan>> {
+    fn begin_flush(
+        &self,
+        py: Python<'_>,
+        signer: &Bound<'_, PyAny>,
+    ) -> PyResult<Option<FlushPlan>> {
         let found = with_signer(signer, |signer| self.engine.begin_flush(signer))?;
-        Ok(found.map_err(|error| engine_error(py, error))?.map(|found| plan(py, found)))
+        Ok(found
+            .map_err(|error| engine_error(py, error))?
+            .map(|found| plan(py, found)))
     }
 
     fn flush_stored(&self, py: Python<'_>) -> PyResult<()> {
-        py.detach(|| self.engine.flush_stored()).map_err(|error| engine_error(py, error))
+        py.detach(|| self.engine.flush_stored())
+            .map_err(|error| engine_error(py, error))
     }
 
     fn is_dirty(&self) -> bool {
@@ -158,12 +221,14 @@ impl Engine {
     }
 
     fn handle_payload(&self, py: Python<'_>, payload: &[u8], peer: Option<&str>) -> PyResult<()> {
-        py.detach(|| self.engine.handle_payload(payload, peer)).map_err(|error| engine_error(py, error))
+        py.detach(|| self.engine.handle_payload(payload, peer))
+            .map_err(|error| engine_error(py, error))
     }
 
     fn handle_block(&self, py: Python<'_>, cid: &[u8], block: &[u8]) -> PyResult<()> {
         let cid = cid_of(py, cid)?;
-        py.detach(|| self.engine.handle_block(&cid, block)).map_err(|error| engine_error(py, error))
+        py.detach(|| self.engine.handle_block(&cid, block))
+            .map_err(|error| engine_error(py, error))
     }
 
     fn peer_connected(&self, now_ms: u64) {
@@ -173,10 +238,26 @@ impl Engine {
     fn poll(&self, py: Python<'_>, now_ms: u64) -> Effects {
         let effects = py.detach(|| self.engine.poll(now_ms));
         Effects {
-            store: effects.store.iter().map(|(cid, block)| (bytes(py, cid.as_bytes()), bytes(py, block))).collect(),
-            want: effects.want.iter().map(|want| (bytes(py, want.cid.as_bytes()), want.peer.clone())).collect(),
-            cancel: effects.cancel.iter().map(|cid| bytes(py, cid.as_bytes())).collect(),
-            announce: effects.announce.iter().map(|payload| bytes(py, payload)).collect(),
+            store: effects
+                .store
+                .iter()
+                .map(|(cid, block)| (bytes(py, cid.as_bytes()), bytes(py, block)))
+                .collect(),
+            want: effects
+                .want
+                .iter()
+                .map(|want| (bytes(py, want.cid.as_bytes()), want.peer.clone()))
+                .collect(),
+            cancel: effects
+                .cancel
+                .iter()
+                .map(|cid| bytes(py, cid.as_bytes()))
+                .collect(),
+            announce: effects
+                .announce
+                .iter()
+                .map(|payload| bytes(py, payload))
+                .collect(),
             warnings: effects.warnings,
         }
     }
@@ -196,14 +277,21 @@ impl Engine {
     }
 
     fn announcement(&self, py: Python<'_>) -> Vec<Py<PyBytes>> {
-        self.engine.announcement().iter().map(|payload| bytes(py, payload)).collect()
+        self.engine
+            .announcement()
+            .iter()
+            .map(|payload| bytes(py, payload))
+            .collect()
     }
 
     /// {dagName: [(CID, height)]}
     fn heads<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let out = PyDict::new(py);
         for (name, heads) in self.engine.heads() {
-            let heads: Vec<_> = heads.into_iter().map(|(cid, height)| (bytes(py, cid.as_bytes()), height)).collect();
+            let heads: Vec<_> = heads
+                .into_iter()
+                .map(|(cid, height)| (bytes(py, cid.as_bytes()), height))
+                .collect();
             out.set_item(name, heads)?;
         }
         Ok(out)
@@ -234,7 +322,8 @@ impl Engine {
     }
 
     fn finish(&self, py: Python<'_>, durable: bool) -> PyResult<()> {
-        py.detach(|| self.engine.finish(durable)).map_err(|error| engine_error(py, error))
+        py.detach(|| self.engine.finish(durable))
+            .map_err(|error| engine_error(py, error))
     }
 
     /// Wake whoever is in `wait`.
@@ -263,35 +352,69 @@ pub struct Leftover {
 impl Leftover {
     #[new]
     fn new(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
-        let leftover = py.detach(|| crdtstats_journal::Leftover::open(&path)).map_err(|error| journal_error(py, error))?;
-        let (replica, generation) = (leftover.replica().to_owned(), leftover.generation().to_string());
-        Ok(Leftover { inner: Mutex::new(Some(leftover)), replica, generation })
+        let leftover = py
+            .detach(|| crdtstats_journal::Leftover::open(&path))
+            .map_err(|error| journal_error(py, error))?;
+        let (replica, generation) = (
+            leftover.replica().to_owned(),
+            leftover.generation().to_string(),
+        );
+        Ok(Leftover {
+            inner: Mutex::new(Some(leftover)),
+            replica,
+            generation,
+        })
     }
 
     /// Remove the file: everything in it is durable elsewhere.
     fn remove(&self, py: Python<'_>) -> PyResult<()> {
-        let leftover = self.inner.lock().unwrap_or_else(PoisonError::into_inner).take();
-        leftover.map_or(Ok(()), |leftover| py.detach(|| leftover.remove())).map_err(|error| journal_error(py, error))
+        let leftover = self
+            .inner
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        leftover
+            .map_or(Ok(()), |leftover| py.detach(|| leftover.remove()))
+            .map_err(|error| journal_error(py, error))
     }
 
     /// Let go of it; the file stays.
     fn close(&self) {
-        drop(self.inner.lock().unwrap_or_else(PoisonError::into_inner).take());
+        drop(
+            self.inner
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take(),
+        );
     }
 }
 
 /// Paths of journals whose makers are dead, sorted.
 #[pyfunction]
 fn leftovers(py: Python<'_>, journal_dir: PathBuf) -> PyResult<Vec<PathBuf>> {
-    py.detach(|| find_leftovers(&journal_dir)).map_err(|error| journal_error(py, error))
+    py.detach(|| find_leftovers(&journal_dir))
+        .map_err(|error| journal_error(py, error))
 }
 
 pub fn journal_error(py: Python<'_>, error: JournalError) -> PyErr {
     let message = error.to_string();
-    match error.kind() {
-        crdtstats_journal::Kind::Usage => usage(py, &message),
-        crdtstats_journal::Kind::Unavailable => unavailable(py, &message),
-        crdtstats_journal::Kind::Data => data(py, &message),
+    match error {
+        JournalError::Io { .. } | JournalError::Full { .. } | JournalError::TooLarge { .. } => {
+            unavailable(py, &message)
+        }
+        JournalError::NoMemory { .. } | JournalError::Locked { .. } | JournalError::Gone { .. } => {
+            unavailable(py, &message)
+        }
+        JournalError::Damaged { .. }
+        | JournalError::Version { .. }
+        | JournalError::Features { .. } => data(py, &message),
+        JournalError::Key { .. }
+        | JournalError::Replica { .. }
+        | JournalError::CursorName { .. } => usage(py, &message),
+        JournalError::CursorBehind { .. } => usage(py, &message),
+        JournalError::Overflow { .. } => overflow(py, &message),
+        JournalError::Forked { .. } => closed(py, &message),
+        _ => internal(py, &message),
     }
 }
 

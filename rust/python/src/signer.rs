@@ -17,13 +17,21 @@ impl Signer for PythonSigner {
     }
 
     fn sign(&self, message: &[u8]) -> Result<[u8; 64], SignError> {
-        Python::attach(|py| self.host.bind(py).call_method1("sign", (message,))?.extract::<[u8; 64]>())
-            .map_err(|error| SignError::new(error.to_string()))
+        Python::attach(|py| {
+            self.host
+                .bind(py)
+                .call_method1("sign", (message,))?
+                .extract::<[u8; 64]>()
+        })
+        .map_err(|error| SignError::new(error.to_string()))
     }
 }
 
 /// Run `call` with the signer that `host` is. Long: lets other threads run.
-pub fn with_signer<T: Send>(host: &Bound<'_, PyAny>, call: impl FnOnce(&dyn Signer) -> T + Send) -> PyResult<T> {
+pub fn with_signer<T: Send>(
+    host: &Bound<'_, PyAny>,
+    call: impl FnOnce(&dyn Signer) -> T + Send,
+) -> PyResult<T> {
     let py = host.py();
     if let Ok(identity) = host.cast::<Identity>() {
         let signer = identity.get().signer();
@@ -31,6 +39,9 @@ pub fn with_signer<T: Send>(host: &Bound<'_, PyAny>, call: impl FnOnce(&dyn Sign
     }
     let peer_id: String = host.getattr("peer_id")?.extract()?;
     let peer_id = PeerId::parse(&peer_id).map_err(|error| usage(py, &error.to_string()))?;
-    let signer = PythonSigner { peer_id, host: host.clone().unbind() };
+    let signer = PythonSigner {
+        peer_id,
+        host: host.clone().unbind(),
+    };
     Ok(py.detach(|| call(&signer)))
 }

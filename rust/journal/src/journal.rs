@@ -1,0 +1,649 @@
+//! The live journal.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::FlockOperation;
+use rustix::process::Pid;
+
+use crate::error::{AddError, JournalError};
+use crate::file::{self, JournalFile};
+use crate::generation::Generation;
+use crate::header::{HEADER_BYTES, Header, REPLICA_BYTES_MAX, SECTION_AT, SEQUENCE_AT};
+use crate::intent::{self, CURSOR_NAME_BYTES_MAX, IntentRecord, Move};
+use crate::map::Map;
+use crate::mix::Mixer;
+use crate::place;
+use crate::queue::Queue;
+use crate::record::{Checksums, DIRTY, KEY_BYTES_MAX, Kind, META_AT, Meta, TEXT_AT, UNREAD, span};
+use crate::slot::{DECR_AT, INCR_AT, Side, Slot, Slots};
+use crate::table::Table;
+
+/// The second word of the key table's hash seed: any constant.
+const TABLE_SEED: u64 = 0x510e_527f_ade6_82d1;
+/// How many keys of a batch are on their way from memory at once: more than line-fill buffers, fewer than a page.
+const GROUP: usize = 32;
+/// A batch larger than this does not keep its scratch memory.
+const SCRATCH_KEPT: usize = 1 << 16;
+
+/// The journal of one writer process and one generation. Made fresh, locked until it is dropped.
+///
+/// Methods that change take `&mut self`: the engine holds it under one mutex. Dropping it leaves the file behind, to be
+/// found by [`crate::leftovers`]; so does the death of the process. In a forked child nothing of it may be called;
+/// dropping it there does nothing at all (the fork handler closes [`Journal::raw_fd`]).
+pub struct Journal {
+    pub(crate) map: Map,
+    table: Table,
+    mixer: Mixer,
+    /// Where the next record goes.
+    end: usize,
+    unread: Queue,
+    dirty: Queue,
+    sums: Checksums,
+    cursors: BTreeMap<String, Slot>,
+    intent: Option<IntentRecord>,
+    scratch: Vec<Move>,
+    file: JournalFile,
+    replica: String,
+    generation: Generation,
+    maker: Pid,
+}
+
+impl Journal {
+    /// Makes the journal `directory/<generation>.journal`: locked and its header durable when this returns.
+    ///
+    /// `seed` seeds the hash of the key table. Any number will do; one that nobody outside knows (random) keeps others
+    /// from choosing keys that collide. Cost: a few disk syncs.
+    ///
+    /// # Errors
+    /// `Replica`, `Full`, `Io` (also where a journal of that generation exists).
+    pub fn create(
+        directory: &Path,
+        replica: &str,
+        generation: Generation,
+        seed: u64,
+    ) -> Result<Self, JournalError> {
+        if replica.is_empty() || replica.len() > REPLICA_BYTES_MAX {
+            return Err(JournalError::Replica {
+                max: REPLICA_BYTES_MAX,
+                bytes: replica.len(),
+            });
+        }
+        let table = Table::new()?;
+        let mut map = Map::reserve()
+            .map_err(|error| JournalError::io("reserve addresses for", directory, error))?;
+        let boot_id = place::boot_id();
+        let made = file::make(directory, &generation.to_string(), |made| {
+            let header = Header {
+                replica: replica.to_owned(),
+                generation,
+                boot_id,
+                place: place::of_file(made)?,
+                section: [0; 16],
+                sequence: 0,
+            };
+            Ok(header.encode().to_vec())
+        })?;
+        if let Err(error) = map.extend(made.file.as_fd(), made.allocated as usize) {
+            let _ = file::unlink(&made.path);
+            return Err(JournalError::io("map", &made.path, error));
+        }
+        Ok(Self {
+            map,
+            table,
+            mixer: Mixer::new(seed, TABLE_SEED),
+            end: HEADER_BYTES,
+            unread: Queue::default(),
+            dirty: Queue::default(),
+            sums: Checksums::new(generation),
+            cursors: BTreeMap::new(),
+            intent: None,
+            scratch: Vec::new(),
+            file: made,
+            replica: replica.to_owned(),
+            generation,
+            maker: rustix::process::getpid(),
+        })
+    }
+
+    /// The slot of a key, if it has one. Cost: about 5 ns when hot.
+    #[inline]
+    pub fn find(&self, key: &[u8]) -> Option<Slot> {
+        self.find_hashed(self.mixer.mix(key), key)
+    }
+
+    /// The slot of a key; a new key gets a record with counts of 0.
+    ///
+    /// # Errors
+    /// `Key` (empty, longer than [`KEY_BYTES_MAX`], not UTF-8), `Full`, `TooLarge`, `NoMemory`: nothing has changed.
+    #[inline]
+    pub fn find_or_insert(&mut self, key: &[u8]) -> Result<Slot, JournalError> {
+        let hash = self.mixer.mix(key);
+        match self.find_hashed(hash, key) {
+            Some(slot) => Ok(slot),
+            None => self.insert(hash, key),
+        }
+    }
+
+    /// [`Journal::find_or_insert`] of many keys, appended to `slots` in their order. Faster for many cold keys: their
+    /// cache misses overlap.
+    ///
+    /// # Errors
+    /// As there. `slots` then ends before the refused key; keys that were inserted stay, with counts of 0.
+    pub fn find_or_insert_all(
+        &mut self,
+        keys: &[&[u8]],
+        slots: &mut Vec<Slot>,
+    ) -> Result<(), JournalError> {
+        slots.reserve(keys.len());
+        let mut hashes = [0; GROUP];
+        for group in keys.chunks(GROUP) {
+            for (hash, key) in hashes.iter_mut().zip(group) {
+                *hash = self.mixer.mix(key);
+                self.table.prefetch(*hash);
+            }
+            for (hash, _) in hashes.iter().zip(group) {
+                if let Some(slot) = self.table.guess(*hash) {
+                    self.map.prefetch(slot.offset());
+                }
+            }
+            for (hash, key) in hashes.iter().zip(group) {
+                let slot = match self.find_hashed(*hash, key) {
+                    Some(slot) => slot,
+                    None => self.insert(*hash, key)?,
+                };
+                slots.push(slot);
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes room for `keys` more keys of `text_bytes` in all, so that inserting them cannot fail for want of it.
+    ///
+    /// # Errors
+    /// `Full`, `TooLarge`, `NoMemory`: nothing has changed.
+    pub fn reserve(&mut self, keys: usize, text_bytes: usize) -> Result<(), JournalError> {
+        self.table.reserve(keys)?;
+        let most = keys.saturating_mul(TEXT_AT + 7).saturating_add(text_bytes);
+        self.make_room(most)
+    }
+
+    /// The key of a slot ("" for a foreign one). Cost: its length (it is checked to be UTF-8).
+    pub fn key(&self, slot: Slot) -> &str {
+        let text = match self.meta(slot) {
+            Some(meta) if meta.is_key() => {
+                self.map.bytes(slot.offset() + TEXT_AT, meta.text_bytes())
+            }
+            _ => &[],
+        };
+        std::str::from_utf8(text).unwrap_or("")
+    }
+
+    /// (increments, decrements) of a slot; (0, 0) for a foreign one beyond the end.
+    #[inline]
+    pub fn read(&self, slot: Slot) -> (u64, u64) {
+        (
+            self.map.load(slot.offset() + INCR_AT).unwrap_or(0),
+            self.map.load(slot.offset() + DECR_AT).unwrap_or(0),
+        )
+    }
+
+    /// A view of the counts for other threads.
+    pub fn slots(&self) -> Slots {
+        Slots(self.map.view())
+    }
+
+    /// How many keys there are.
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Whether there is no key yet.
+    pub fn is_empty(&self) -> bool {
+        self.table.len() == 0
+    }
+
+    /// Adds `n` to one side of a slot; survives the death of the process when it returns. 0 is legal and free.
+    ///
+    /// # Errors
+    /// `Overflow`, `ForeignSlot`: nothing was counted.
+    #[inline]
+    pub fn add(&mut self, slot: Slot, side: Side, n: u64) -> Result<(), AddError> {
+        let at = slot.offset() + side.at();
+        let meta = self
+            .meta(slot)
+            .filter(|meta| meta.is_key())
+            .ok_or(AddError::ForeignSlot)?;
+        let held = self.map.load(at).ok_or(AddError::ForeignSlot)?;
+        let sum = held.checked_add(n).ok_or(AddError::Overflow)?;
+        if n == 0 {
+            return Ok(());
+        }
+        self.map.store(at, sum);
+        if meta.0 & (DIRTY | UNREAD) != DIRTY | UNREAD {
+            self.list(slot, DIRTY | UNREAD);
+        }
+        Ok(())
+    }
+
+    /// Adds a batch of (slot, increments, decrements): all of it, or nothing when it is refused. A slot may come
+    /// several times.
+    ///
+    /// With a cursor (name, position) the batch and the cursor move in one step that `kill -9` cannot split; the
+    /// position must be beyond the one held. Without one, a kill can leave a part of the batch counted.
+    ///
+    /// # Errors
+    /// `Overflow`, `ForeignSlot`, `CursorName`, `CursorBehind`, `Full`, `TooLarge`, `NoMemory`: nothing was counted.
+    pub fn add_batch(
+        &mut self,
+        batch: &[(Slot, u64, u64)],
+        cursor: Option<(&str, u64)>,
+    ) -> Result<(), JournalError> {
+        if cursor.is_none() && self.fits_surely(batch) {
+            for (slot, incr, decr) in batch {
+                let (held_incr, held_decr) = self.read(*slot);
+                self.map
+                    .store(slot.offset() + INCR_AT, held_incr.saturating_add(*incr));
+                self.map
+                    .store(slot.offset() + DECR_AT, held_decr.saturating_add(*decr));
+                if incr | decr != 0 {
+                    self.list(*slot, DIRTY | UNREAD);
+                }
+            }
+            return Ok(());
+        }
+        let mut moves = std::mem::take(&mut self.scratch);
+        let done = self.add_moves(batch, cursor, &mut moves);
+        moves.clear();
+        moves.shrink_to(SCRATCH_KEPT);
+        self.scratch = moves;
+        done
+    }
+
+    /// The position of a cursor, if a batch has moved it in this journal.
+    pub fn cursor(&self, name: &str) -> Option<u64> {
+        self.cursors.get(name).and_then(|slot| self.position(*slot))
+    }
+
+    /// All cursors that have a position, sorted by name.
+    pub fn cursors(&self) -> Vec<(String, u64)> {
+        self.cursors
+            .iter()
+            .filter_map(|(name, slot)| Some((name.clone(), self.position(*slot)?)))
+            .collect()
+    }
+
+    /// Moves up to `max` slots, oldest first, from the unread list to the end of `out`; values are read afterwards.
+    pub fn take_unread(&mut self, max: usize, out: &mut Vec<Slot>) {
+        let from = out.len();
+        self.unread.take(max, out);
+        self.clear_flag(out.get(from..).unwrap_or(&[]), UNREAD);
+    }
+
+    /// Moves up to `max` slots, oldest first, from the dirty list to the end of `out`; values are read afterwards.
+    pub fn take_dirty(&mut self, max: usize, out: &mut Vec<Slot>) {
+        let from = out.len();
+        self.dirty.take(max, out);
+        self.clear_flag(out.get(from..).unwrap_or(&[]), DIRTY);
+    }
+
+    /// Puts a slot (back) on the dirty list, where it is not there: what a failed flush has taken.
+    pub fn mark_dirty(&mut self, slot: Slot) {
+        self.list(slot, DIRTY);
+    }
+
+    pub fn dirty_len(&self) -> usize {
+        self.dirty.len()
+    }
+
+    pub fn unread_len(&self) -> usize {
+        self.unread.len()
+    }
+
+    /// Notes the section and sequence number of the last durable flush in the header. A kill in between leaves
+    /// sequence 0 ("none known") rather than a wrong pair.
+    pub fn note_flushed(&mut self, section: [u8; 16], sequence: u64) {
+        if self.map.bytes(SECTION_AT, 16) != section {
+            self.map.store(SEQUENCE_AT, 0);
+            self.map.store_bytes(SECTION_AT, &section);
+        }
+        self.map.store(SEQUENCE_AT, sequence);
+    }
+
+    /// Bytes of disk that the journal has reserved.
+    pub fn allocated_bytes(&self) -> u64 {
+        self.file.allocated
+    }
+
+    /// Bytes of the journal that hold something.
+    pub fn used_bytes(&self) -> u64 {
+        self.end as u64
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.file.path
+    }
+
+    pub fn replica(&self) -> &str {
+        &self.replica
+    }
+
+    pub fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// The descriptor that holds the lock: the fork handler closes it in the child, and nobody else touches it.
+    pub fn raw_fd(&self) -> RawFd {
+        self.file.file.as_raw_fd()
+    }
+
+    /// Makes everything that was counted so far survive power loss. Cost: a disk sync; writers are not held up by it
+    /// except through the engine's mutex.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn sync(&self) -> Result<(), JournalError> {
+        rustix::io::retry_on_intr(|| rustix::fs::fdatasync(&self.file.file))
+            .map_err(|error| JournalError::io("sync", &self.file.path, error))
+    }
+
+    /// Removes the file, durably: for when all of its values are durable elsewhere.
+    ///
+    /// # Errors
+    /// `Io`, `Forked`: the file may then still be there, as a leftover.
+    pub fn remove(self) -> Result<(), JournalError> {
+        self.check_maker()?;
+        file::unlink(&self.file.path)
+    }
+
+    /// Lets go of the file and its lock, even while [`Slots`] are alive: a leftover for the next open.
+    ///
+    /// # Errors
+    /// `Forked`.
+    pub fn abandon(self) -> Result<PathBuf, JournalError> {
+        self.check_maker()?;
+        rustix::fs::flock(&self.file.file, FlockOperation::Unlock)
+            .map_err(|error| JournalError::io("unlock", &self.file.path, error))?;
+        Ok(self.file.path.clone())
+    }
+
+    fn check_maker(&self) -> Result<(), JournalError> {
+        if rustix::process::getpid() == self.maker {
+            return Ok(());
+        }
+        Err(JournalError::Forked {
+            path: self.file.path.clone(),
+        })
+    }
+
+    #[inline]
+    fn meta(&self, slot: Slot) -> Option<Meta> {
+        self.map.load(slot.offset() + META_AT).map(Meta)
+    }
+
+    #[inline]
+    fn find_hashed(&self, hash: u64, key: &[u8]) -> Option<Slot> {
+        self.table.find(hash, |slot| {
+            self.meta(slot)
+                .is_some_and(|meta| meta.text_bytes() == key.len())
+                && self.map.bytes(slot.offset() + TEXT_AT, key.len()) == key
+        })
+    }
+
+    #[cold]
+    fn insert(&mut self, hash: u64, key: &[u8]) -> Result<Slot, JournalError> {
+        let why = match key.len() {
+            0 => Some("is empty"),
+            1..=KEY_BYTES_MAX => std::str::from_utf8(key).err().map(|_| "is not UTF-8"),
+            _ => Some("is longer"),
+        };
+        if let Some(why) = why {
+            return Err(JournalError::Key {
+                max: KEY_BYTES_MAX,
+                why,
+            });
+        }
+        self.table.reserve(1)?;
+        let slot = self.append(Kind::Key, key, 0)?;
+        self.table.insert(hash, slot);
+        Ok(slot)
+    }
+
+    /// Adds a record with `body` bytes after its text. The store of its meta word is its birth.
+    fn append(&mut self, kind: Kind, text: &[u8], body: usize) -> Result<Slot, JournalError> {
+        let bytes = span(text.len()).saturating_add(body);
+        self.make_room(bytes)?;
+        let offset = self.end;
+        let (Some(slot), Ok(text_bytes)) = (Slot::at(offset), u16::try_from(text.len())) else {
+            return Err(self.too_large());
+        };
+        let sum = self.sums.record(offset as u64, kind, text);
+        self.map.store_bytes(offset + TEXT_AT, text);
+        self.map
+            .store(offset + META_AT, Meta::new(sum, text_bytes, kind).0);
+        self.end = offset + bytes;
+        Ok(slot)
+    }
+
+    /// Reserves and maps so that `bytes` more fit, and a word of zeros after them.
+    #[inline]
+    fn make_room(&mut self, bytes: usize) -> Result<(), JournalError> {
+        if bytes <= self.map.mapped() - self.end {
+            return Ok(());
+        }
+        self.grow(bytes)
+    }
+
+    #[cold]
+    fn grow(&mut self, bytes: usize) -> Result<(), JournalError> {
+        let limit = self.map.limit();
+        let needed = self
+            .end
+            .checked_add(bytes)
+            .filter(|needed| *needed <= limit);
+        let needed = needed.ok_or_else(|| self.too_large())?;
+        if needed as u64 > self.file.allocated {
+            self.file.grow(needed as u64, limit as u64)?;
+        }
+        self.map
+            .extend(self.file.file.as_fd(), self.file.allocated as usize)
+            .map_err(|error| JournalError::io("map", &self.file.path, error))
+    }
+
+    fn too_large(&self) -> JournalError {
+        JournalError::TooLarge {
+            path: self.file.path.clone(),
+            limit: self.map.limit() as u64,
+        }
+    }
+
+    /// Puts a slot on the lists of those `flags` that it does not have yet.
+    #[inline]
+    fn list(&mut self, slot: Slot, flags: u64) {
+        let Some(meta) = self.meta(slot).filter(|meta| meta.is_key()) else {
+            return;
+        };
+        let missing = flags & !meta.0;
+        if missing == 0 {
+            return;
+        }
+        self.map.store(slot.offset() + META_AT, meta.0 | missing);
+        if missing & DIRTY != 0 {
+            self.dirty.push(slot);
+        }
+        if missing & UNREAD != 0 {
+            self.unread.push(slot);
+        }
+    }
+
+    fn clear_flag(&mut self, slots: &[Slot], flag: u64) {
+        for slot in slots {
+            if let Some(meta) = self.meta(*slot) {
+                self.map.store(slot.offset() + META_AT, meta.0 & !flag);
+            }
+        }
+    }
+
+    /// Whether no slot can overflow, whichever of them repeat: a cheap check that is right but for huge counts.
+    fn fits_surely(&self, batch: &[(Slot, u64, u64)]) -> bool {
+        let total = batch.iter().try_fold(0u64, |sum, (_, incr, decr)| {
+            sum.checked_add(*incr)?.checked_add(*decr)
+        });
+        let Some(total) = total else {
+            return false;
+        };
+        batch.iter().all(|(slot, _, _)| {
+            let (incr, decr) = self.read(*slot);
+            incr.max(decr).checked_add(total).is_some()
+                && self.meta(*slot).is_some_and(Meta::is_key)
+        })
+    }
+
+    fn add_moves(
+        &mut self,
+        batch: &[(Slot, u64, u64)],
+        cursor: Option<(&str, u64)>,
+        moves: &mut Vec<Move>,
+    ) -> Result<(), JournalError> {
+        self.collate(batch, moves)?;
+        if let Some((name, position)) = cursor {
+            let cursor = self.cursor_record(name, position)?;
+            let intent = self.intent_record(moves.len())?;
+            // From here on nothing can be refused.
+            intent.write(&mut self.map, self.sums, moves, cursor, position);
+            intent::apply(&mut self.map, moves);
+            self.map.store(cursor.offset() + INCR_AT, position);
+            self.map.store(cursor.offset() + DECR_AT, 1);
+            intent.clear(&mut self.map);
+        } else {
+            intent::apply(&mut self.map, moves);
+        }
+        for step in moves.iter() {
+            self.list(step.slot, DIRTY | UNREAD);
+        }
+        Ok(())
+    }
+
+    /// Sums a batch by slot and gives the new absolute values, sorted by slot; slots that do not move are left out.
+    fn collate(
+        &self,
+        batch: &[(Slot, u64, u64)],
+        moves: &mut Vec<Move>,
+    ) -> Result<(), JournalError> {
+        moves.clear();
+        if moves.try_reserve(batch.len()).is_err() {
+            return Err(JournalError::NoMemory { words: batch.len() });
+        }
+        moves.extend(batch.iter().map(|(slot, incr, decr)| Move {
+            slot: *slot,
+            incr: *incr,
+            decr: *decr,
+        }));
+        moves.sort_unstable_by_key(|step| step.slot);
+        let mut overflow = None;
+        moves.dedup_by(|step, kept| {
+            if step.slot != kept.slot {
+                return false;
+            }
+            match (
+                kept.incr.checked_add(step.incr),
+                kept.decr.checked_add(step.decr),
+            ) {
+                (Some(incr), Some(decr)) => (kept.incr, kept.decr) = (incr, decr),
+                _ => overflow = Some(kept.slot),
+            }
+            true
+        });
+        for step in moves.iter_mut() {
+            if !self.meta(step.slot).is_some_and(Meta::is_key) {
+                return Err(JournalError::ForeignSlot);
+            }
+            let (incr, decr) = self.read(step.slot);
+            match (incr.checked_add(step.incr), decr.checked_add(step.decr)) {
+                (Some(new_incr), Some(new_decr)) => (step.incr, step.decr) = (new_incr, new_decr),
+                _ => overflow = overflow.or(Some(step.slot)),
+            }
+        }
+        if let Some(slot) = overflow {
+            return Err(JournalError::Overflow {
+                key: self.key(slot).to_owned(),
+            });
+        }
+        moves.retain(|step| self.read(step.slot) != (step.incr, step.decr));
+        Ok(())
+    }
+
+    fn position(&self, slot: Slot) -> Option<u64> {
+        let (position, has_one) = self.read(slot);
+        (has_one == 1).then_some(position)
+    }
+
+    /// The record of a cursor that may move to `position`; made where there is none.
+    fn cursor_record(&mut self, name: &str, position: u64) -> Result<Slot, JournalError> {
+        if name.is_empty() || name.len() > CURSOR_NAME_BYTES_MAX {
+            return Err(JournalError::CursorName {
+                max: CURSOR_NAME_BYTES_MAX,
+                bytes: name.len(),
+            });
+        }
+        if let Some(slot) = self.cursors.get(name).copied() {
+            return match self.position(slot) {
+                Some(held) if position <= held => Err(JournalError::CursorBehind {
+                    name: name.to_owned(),
+                    held,
+                    asked: position,
+                }),
+                _ => Ok(slot),
+            };
+        }
+        let slot = self.append(Kind::Cursor, name.as_bytes(), 0)?;
+        self.cursors.insert(name.to_owned(), slot);
+        Ok(slot)
+    }
+
+    /// An intent record with room for so many entries: the one there is, or a new one at least twice as large.
+    fn intent_record(&mut self, entries: usize) -> Result<IntentRecord, JournalError> {
+        if let Some(record) = self.intent.filter(|record| record.capacity >= entries) {
+            return Ok(record);
+        }
+        let double = self
+            .intent
+            .map_or(intent::ENTRIES_MIN, |record| record.capacity * 2);
+        let made = self.make_intent(entries.max(double));
+        // On a full disk the smallest that does.
+        let record = match made {
+            Err(JournalError::Full { .. }) if entries < double => self.make_intent(entries)?,
+            other => other?,
+        };
+        self.intent = Some(record);
+        Ok(record)
+    }
+
+    fn make_intent(&mut self, capacity: usize) -> Result<IntentRecord, JournalError> {
+        let bytes = intent::body_bytes(capacity).filter(|_| u32::try_from(capacity).is_ok());
+        let bytes = bytes.ok_or_else(|| self.too_large())?;
+        let text = (capacity as u64).to_le_bytes();
+        let offset = self.append(Kind::Intent, &text, bytes)?.offset();
+        Ok(IntentRecord { offset, capacity })
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        // In a fork the descriptor is the fork handler's: its number may be somebody else's by now. Never close it there.
+        if rustix::process::getpid() != self.maker {
+            std::mem::forget(Arc::clone(&self.file.file));
+        }
+    }
+}
+
+impl std::fmt::Debug for Journal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Journal")
+            .field("path", &self.file.path)
+            .field("keys", &self.len())
+            .finish_non_exhaustive()
+    }
+}

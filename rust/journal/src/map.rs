@@ -1,0 +1,257 @@
+//! The file mapping: the only unsafe code of this crate.
+//!
+//! A large range of addresses is reserved once; the file is mapped into it piece by piece as it grows, so that no word
+//! ever moves. Words are atomics; every change goes through the one [`Map`] by `&mut`, so a text borrowed from it by
+//! `&` cannot change while it is borrowed, whatever offsets are passed. [`View`] only loads.
+//!
+//! What Rust cannot check: that no other process writes to or truncates the file. The journal's lock keeps our own
+//! processes off it; who edits a locked file by other means gets wrong counts or SIGBUS, as with any mapped file.
+
+use std::ffi::c_void;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::ptr::{NonNull, null_mut};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use rustix::mm::{Advice, MapFlags, ProtFlags};
+use rustix::process::Pid;
+
+/// A slot is a u32 of 8-byte units: further a journal cannot reach.
+pub(crate) const ADDRESS_BYTES_MAX: usize = 32 << 30;
+/// Below this (a tight `ulimit -v`) there is no sense in trying.
+const ADDRESS_BYTES_MIN: usize = 64 << 20;
+
+/// The reserved addresses; unmapped when the last of [`Map`] and its [`View`]s goes.
+struct Region {
+    base: NonNull<u8>,
+    reserved: usize,
+    /// Bytes of the file that are mapped; grows only.
+    mapped: AtomicUsize,
+    maker: Pid,
+}
+
+// SAFETY: the region is plain memory at a fixed address; it is shared as atomics (or as bytes under the rule on top).
+unsafe impl Send for Region {}
+// SAFETY: as above.
+unsafe impl Sync for Region {}
+
+impl Region {
+    #[inline]
+    fn word(&self, offset: usize, mapped: usize) -> Option<&AtomicU64> {
+        // `mapped` is a multiple of 8, so an aligned offset below it has all of its 8 bytes inside.
+        if offset >= mapped || !offset.is_multiple_of(8) {
+            return None;
+        }
+        // SAFETY: inside the mapped part (above), aligned, never unmapped while `self` lives, any bit pattern is a u64.
+        Some(unsafe { AtomicU64::from_ptr(self.base.add(offset).cast().as_ptr()) })
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        // A fork does not inherit the mapping (MADV_DONTFORK): something else may be at these addresses by now.
+        if rustix::process::getpid() == self.maker {
+            // SAFETY: the range was reserved by `Map::reserve`, nobody else can reach it any more. Failure leaks it.
+            let _ =
+                unsafe { rustix::mm::munmap(self.base.as_ptr().cast::<c_void>(), self.reserved) };
+        }
+    }
+}
+
+/// The writing side: one per journal.
+pub(crate) struct Map {
+    region: Arc<Region>,
+    /// A copy of the region's, so that the hot path needs no atomic.
+    mapped: usize,
+    /// Tests only: how many stores are left until the process "dies"; later ones are lost.
+    #[cfg(test)]
+    pub(crate) stores_left: u64,
+}
+
+impl Map {
+    /// Reserves addresses, as many as the process may have (32 GiB where nothing limits them); maps nothing.
+    pub(crate) fn reserve() -> io::Result<Self> {
+        let mut reserved = ADDRESS_BYTES_MAX;
+        loop {
+            let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
+            // SAFETY: a new anonymous mapping at an address of the kernel's choice touches no other memory.
+            match unsafe {
+                rustix::mm::mmap_anonymous(null_mut(), reserved, ProtFlags::empty(), flags)
+            } {
+                Ok(address) => {
+                    let Some(base) = NonNull::new(address.cast::<u8>()) else {
+                        return Err(io::Error::other("mapped at address 0"));
+                    };
+                    let region = Region {
+                        base,
+                        reserved,
+                        mapped: AtomicUsize::new(0),
+                        maker: rustix::process::getpid(),
+                    };
+                    dont_fork(base, reserved)?;
+                    return Ok(Self {
+                        region: Arc::new(region),
+                        mapped: 0,
+                        #[cfg(test)]
+                        stores_left: u64::MAX,
+                    });
+                }
+                Err(_) if reserved > ADDRESS_BYTES_MIN => reserved /= 2,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// How many bytes can ever be mapped.
+    pub(crate) fn limit(&self) -> usize {
+        self.region.reserved
+    }
+
+    pub(crate) fn mapped(&self) -> usize {
+        self.mapped
+    }
+
+    /// Maps the file up to `to` (a multiple of the page size, blocks reserved by the caller).
+    pub(crate) fn extend(&mut self, file: BorrowedFd<'_>, to: usize) -> io::Result<()> {
+        if to > self.region.reserved || to <= self.mapped {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let bytes = to - self.mapped;
+        // SAFETY: `mapped < to <= reserved`: still inside the reserved range.
+        let start = unsafe { self.region.base.add(self.mapped) };
+        // SAFETY: MAP_FIXED replaces only addresses of our own reservation that were never given out: all references
+        // lead below `mapped`.
+        unsafe {
+            rustix::mm::mmap(
+                start.as_ptr().cast::<c_void>(),
+                bytes,
+                ProtFlags::READ | ProtFlags::WRITE,
+                MapFlags::SHARED | MapFlags::FIXED,
+                file,
+                self.mapped as u64,
+            )?;
+        }
+        dont_fork(start, bytes)?;
+        self.mapped = to;
+        self.region.mapped.store(to, Ordering::Release);
+        Ok(())
+    }
+
+    /// The word at an offset; `None` outside of the mapped part and where unaligned.
+    #[inline]
+    pub(crate) fn load(&self, offset: usize) -> Option<u64> {
+        self.region
+            .word(offset, self.mapped)
+            .map(|word| word.load(Ordering::Relaxed))
+    }
+
+    /// Stores a word after everything that was stored before. Outside of the mapped part it does nothing: callers have
+    /// made room or loaded the word first.
+    #[inline]
+    pub(crate) fn store(&mut self, offset: usize, value: u64) {
+        #[cfg(test)]
+        {
+            if self.stores_left == 0 {
+                return;
+            }
+            self.stores_left -= 1;
+        }
+        let word = self.region.word(offset, self.mapped);
+        debug_assert!(word.is_some(), "store at {offset} of {}", self.mapped);
+        if let Some(word) = word {
+            word.store(value, Ordering::Release);
+        }
+    }
+
+    /// Stores bytes as words, the last one filled up with zeros.
+    pub(crate) fn store_bytes(&mut self, offset: usize, bytes: &[u8]) {
+        let (words, tail) = bytes.as_chunks::<8>();
+        let mut at = offset;
+        for word in words {
+            self.store(at, u64::from_le_bytes(*word));
+            at += 8;
+        }
+        if !tail.is_empty() {
+            let mut word = [0; 8];
+            for (to, from) in word.iter_mut().zip(tail) {
+                *to = *from;
+            }
+            self.store(at, u64::from_le_bytes(word));
+        }
+    }
+
+    /// Bytes as they stand; empty outside of the mapped part.
+    #[inline]
+    pub(crate) fn bytes(&self, offset: usize, count: usize) -> &[u8] {
+        if offset > self.mapped || count > self.mapped - offset {
+            return &[];
+        }
+        // SAFETY: inside the mapped part, u8 has no alignment and no invalid pattern. The bytes cannot change while
+        // borrowed: all stores of this process need `&mut self`, and views only load.
+        unsafe { std::slice::from_raw_parts(self.region.base.add(offset).as_ptr(), count) }
+    }
+
+    /// Asks the processor to fetch the line at an offset; never fails.
+    #[inline]
+    pub(crate) fn prefetch(&self, offset: usize) {
+        #[cfg(target_arch = "x86_64")]
+        if offset < self.mapped {
+            // SAFETY: a prefetch has no effect on memory; the address is inside the mapping.
+            unsafe {
+                use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+                _mm_prefetch::<_MM_HINT_T0>(self.region.base.add(offset).as_ptr().cast());
+            }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = offset;
+    }
+
+    pub(crate) fn view(&self) -> View {
+        View {
+            region: Arc::clone(&self.region),
+        }
+    }
+}
+
+/// Keeps a range out of forked children: a child must not keep the journal's lock alive, nor count in it.
+fn dont_fork(start: NonNull<u8>, bytes: usize) -> io::Result<()> {
+    // SAFETY: the range is our own mapping; the advice changes what fork() copies, nothing in this process.
+    unsafe {
+        rustix::mm::madvise(
+            start.as_ptr().cast::<c_void>(),
+            bytes,
+            Advice::LinuxDontFork,
+        )
+    }?;
+    Ok(())
+}
+
+/// The reading side, for any thread.
+#[derive(Clone)]
+pub(crate) struct View {
+    region: Arc<Region>,
+}
+
+impl View {
+    #[inline]
+    pub(crate) fn load(&self, offset: usize) -> Option<u64> {
+        let mapped = self.region.mapped.load(Ordering::Acquire);
+        self.region
+            .word(offset, mapped)
+            .map(|word| word.load(Ordering::Acquire))
+    }
+}
+
+/// Asks the processor to fetch the line of a table word.
+#[inline]
+pub(crate) fn prefetch_word(word: &u64) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch has no effect on memory, and the reference is valid.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(word).cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = word;
+}

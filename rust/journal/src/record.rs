@@ -1,0 +1,98 @@
+//! One record: 24 bytes, then its text filled up to 8.
+//!
+//! ```text
+//!  0  increments        u64    (cursor: position            intent: checksum of the body, 0 = none)
+//!  8  decrements        u64    (cursor: 1 = has a position  intent: 0)
+//! 16  checksum          u32    over generation, offset, kind and text
+//! 20  bytes of text     u16
+//! 22  kind              u8
+//! 23  flags             u8     of the live process; outside the checksum, no meaning in a file
+//! 24  text
+//! ```
+//! Checksum, length, kind and flags are one word, stored last: that one store is the birth of the record. A word of
+//! zeros ends the journal.
+
+use crate::generation::Generation;
+use crate::mix::{Mixer, fold};
+
+pub(crate) const META_AT: usize = 16;
+pub(crate) const TEXT_AT: usize = 24;
+
+/// The longest key a record can hold: its length is a u16.
+pub const KEY_BYTES_MAX: usize = u16::MAX as usize;
+
+/// Flag: on the list of what was not flushed yet.
+pub(crate) const DIRTY: u64 = 1 << 56;
+/// Flag: on the list of what no read has brought in yet.
+pub(crate) const UNREAD: u64 = 1 << 57;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Key = 1,
+    Cursor = 2,
+    Intent = 3,
+}
+
+/// The third word of a record.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Meta(pub(crate) u64);
+
+impl Meta {
+    pub(crate) fn new(checksum: u32, text_bytes: u16, kind: Kind) -> Self {
+        Self(u64::from(checksum) | u64::from(text_bytes) << 32 | (kind as u64) << 48)
+    }
+
+    pub(crate) fn checksum(self) -> u32 {
+        self.0 as u32
+    }
+
+    #[inline]
+    pub(crate) fn text_bytes(self) -> usize {
+        (self.0 >> 32) as u16 as usize
+    }
+
+    #[inline]
+    pub(crate) fn is_key(self) -> bool {
+        (self.0 >> 48) as u8 == Kind::Key as u8
+    }
+
+    pub(crate) fn kind(self) -> Option<Kind> {
+        match (self.0 >> 48) as u8 {
+            1 => Some(Kind::Key),
+            2 => Some(Kind::Cursor),
+            3 => Some(Kind::Intent),
+            _ => None,
+        }
+    }
+}
+
+/// Bytes that a record with this text takes.
+pub(crate) fn span(text_bytes: usize) -> usize {
+    TEXT_AT + text_bytes.next_multiple_of(8)
+}
+
+/// Makes the checksums of one journal.
+#[derive(Clone, Copy)]
+pub(crate) struct Checksums(Mixer);
+
+impl Checksums {
+    pub(crate) fn new(generation: Generation) -> Self {
+        let whole = u128::from_le_bytes(generation.0);
+        Self(Mixer::new(whole as u64, (whole >> 64) as u64))
+    }
+
+    /// Of a record: text under another key, offset or generation fails.
+    pub(crate) fn record(self, offset: u64, kind: Kind, text: &[u8]) -> u32 {
+        let hash = self.0.mix(text) ^ offset;
+        (fold(hash, 0x9e37_79b9_7f4a_7c15 ^ kind as u64) >> 32) as u32
+    }
+
+    /// Of an intent's body; never 0, which means "none".
+    pub(crate) fn intent(self, offset: u64, words: impl Iterator<Item = u64>) -> u64 {
+        let start = self.0.mix(&offset.to_le_bytes());
+        let sum = words.fold(start, |sum, word| {
+            fold(sum ^ word, 0x9e37_79b9_7f4a_7c15) ^ sum.rotate_left(32)
+        });
+        sum.max(1)
+    }
+}
