@@ -8,9 +8,10 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from crdtstats.demo.driver import NotConvergedError, Run
 from crdtstats.demo.git import Repository
@@ -48,14 +49,11 @@ def run(
     Raises:
         CrdtStatsError: Of the kind that says what to do; the command line makes an exit code of it.
     """
-    if make_key is None:
-        import crdtstats
-
-        make_key = crdtstats.CRDTStatsStore.key
+    make = make_key or _key_of_the_store()
     repository = Repository(repo)
     with _ended_in_order(), _directory(directory) as work:
         Lines(None if as_json else sys.stderr).phase("reading the history")
-        plan = make_plan(repository, replicas, make_key, work)
+        plan = make_plan(repository, replicas, make, work)
         try:
             with progress(plan, quiet=as_json) as shown:
                 outcome = Run(plan, work, shown, timeout_s, opener).run()
@@ -73,8 +71,14 @@ def run(
     return 0
 
 
+def _key_of_the_store() -> KeyMaker:
+    import crdtstats
+
+    return crdtstats.CRDTStatsStore.key
+
+
 @contextlib.contextmanager
-def _directory(kept: str | None) -> Iterator[Path]:
+def _directory(kept: str | None) -> Generator[Path, None, None]:
     if kept is None:
         with tempfile.TemporaryDirectory(prefix="crdtstats-demo-") as made:
             yield Path(made)
@@ -87,13 +91,13 @@ def _directory(kept: str | None) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _ended_in_order() -> Iterator[None]:
+def _ended_in_order() -> Generator[None, None, None]:
     """SIGTERM and SIGHUP end the demo as Ctrl-C does: its processes and directories go first."""
 
     def end(number: int, _frame: FrameType | None) -> None:
         raise SystemExit(128 + number)
 
-    before = {}
+    before: dict[signal.Signals, Any] = {}
     with contextlib.suppress(ValueError):  # not in the main thread: signals are somebody else's
         for number in (signal.SIGTERM, signal.SIGHUP):
             before[number] = signal.signal(number, end)
