@@ -7,7 +7,7 @@ import io
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import NoReturn, cast
+from typing import Any, NoReturn, cast
 
 from crdtstats.cli import counting, demo
 from crdtstats.errors import CrdtStatsError, UsageError
@@ -26,10 +26,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = _parser().parse_args(arguments)
     except SystemExit as exit_:  # argparse has already said why, or given the help
         return exit_.code if isinstance(exit_.code, int) else WRONG_USE
-    out = sys.stdout
+    out: object = sys.stdout
     if isinstance(out, io.TextIOWrapper):
         # A key may hold what the terminal's encoding does not.
-        cast("io.TextIOWrapper", out).reconfigure(errors="backslashreplace")
+        cast("io.TextIOWrapper[Any]", out).reconfigure(errors="backslashreplace")
     run: Callable[[argparse.Namespace], int] = options.run
     try:
         code = run(options)

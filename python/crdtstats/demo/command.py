@@ -49,14 +49,11 @@ def run(
     Raises:
         CrdtStatsError: Of the kind that says what to do; the command line makes an exit code of it.
     """
-    if make_key is None:
-        import crdtstats
-
-        make_key = crdtstats.CRDTStatsStore.key
+    make = make_key or _key_of_the_store()
     repository = Repository(repo)
     with _ended_in_order(), _directory(directory) as work:
         Lines(None if as_json else sys.stderr).phase("reading the history")
-        plan = make_plan(repository, replicas, make_key, work)
+        plan = make_plan(repository, replicas, make, work)
         try:
             with progress(plan, quiet=as_json) as shown:
                 outcome = Run(plan, work, shown, timeout_s, opener).run()
@@ -74,8 +71,14 @@ def run(
     return 0
 
 
+def _key_of_the_store() -> KeyMaker:
+    import crdtstats
+
+    return crdtstats.CRDTStatsStore.key
+
+
 @contextlib.contextmanager
-def _directory(kept: str | None) -> Generator[Path]:
+def _directory(kept: str | None) -> Generator[Path, None, None]:
     if kept is None:
         with tempfile.TemporaryDirectory(prefix="crdtstats-demo-") as made:
             yield Path(made)
@@ -88,7 +91,7 @@ def _directory(kept: str | None) -> Generator[Path]:
 
 
 @contextlib.contextmanager
-def _ended_in_order() -> Generator[None]:
+def _ended_in_order() -> Generator[None, None, None]:
     """SIGTERM and SIGHUP end the demo as Ctrl-C does: its processes and directories go first."""
 
     def end(number: int, _frame: FrameType | None) -> None:

@@ -86,7 +86,7 @@ class Repository:
         return answer
 
     @contextmanager
-    def stream(self, *arguments: str) -> Generator[IO[bytes]]:
+    def stream(self, *arguments: str) -> Generator[IO[bytes], None, None]:
         """The output of one git command as a binary stream; read it to its end.
 
         Raises:

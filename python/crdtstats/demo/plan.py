@@ -79,6 +79,6 @@ def make_plan(repository: Repository, replicas: int, make_key: KeyMaker, directo
 
 
 @contextmanager
-def _steps(raw: Path) -> Generator[Iterator[Step]]:
+def _steps(raw: Path) -> Generator[Iterator[Step], None, None]:
     with raw.open("rb") as file:
         yield steps(file)

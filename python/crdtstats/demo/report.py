@@ -94,7 +94,7 @@ class Lines:
 
 
 @contextmanager
-def progress(plan: Plan, *, quiet: bool) -> Generator[Progress]:
+def progress(plan: Plan, *, quiet: bool) -> Generator[Progress, None, None]:
     """Bars on stderr where that is a terminal and rich is there; else lines, none with ``quiet``."""
     if not _decorated(sys.stderr):
         yield Lines(None if quiet else sys.stderr)

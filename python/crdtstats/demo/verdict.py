@@ -32,24 +32,25 @@ def first_difference(answers: Sequence[Path], truth: Truth) -> str | None:
 def _first_read(number: int, path: Path, truth: Truth) -> tuple[bytes, str] | None:
     answers = _lines(path)
     for key, (own, total) in truth.probes.items():
-        answer = next(answers, None)
-        if answer is None or answer[0] != key:
+        asked, *values = next(answers, [None])
+        if asked != key:
             return _difference(key, number, "gave no answer")
-        for call, value, expected in zip(
-            ("get", "total", "get_aggregated_stat"), answer[1:], (own, total, max(total, 0)), strict=True
-        ):
-            if value != expected:
-                return _difference(key, number, f"{call} gives {value}, git says {expected}")
+        expected = (own, total, max(total, 0))
+        for call, value, right in zip(("get", "total", "get_aggregated_stat"), values, expected, strict=True):
+            if value != right:
+                return _difference(key, number, f"{call} gives {value}, git says {right}")
     return None
 
 
 def _first_item(number: int, path: Path, truth: Truth) -> tuple[bytes, str] | None:
-    items: dict[str, int] = dict(_lines(path.with_name(path.name + ".items")))
+    items: dict[str, int] = dict(map(tuple, _lines(path.with_name(path.name + ".items"))))
     for key in sorted({*items, *truth.values}):
         if key not in truth.values:
             return _difference(key, number, f"items gives {items[key]}, nobody counted it")
-        if items.get(key) != truth.values[key]:
-            return _difference(key, number, f"items gives {items.get(key)}, git says {truth.values[key]}")
+        if key not in items:
+            return _difference(key, number, f"items does not give it, git says {truth.values[key]}")
+        if items[key] != truth.values[key]:
+            return _difference(key, number, f"items gives {items[key]}, git says {truth.values[key]}")
     return None
 
 
@@ -57,7 +58,7 @@ def _difference(key: str, number: int, what: str) -> tuple[bytes, str]:
     return key.encode(), f"{key!r}: replica {number}: {what}"
 
 
-def _lines(path: Path) -> Iterator[tuple[Any, ...]]:
+def _lines(path: Path) -> Iterator[list[Any]]:
     with path.open(encoding="ascii") as file:
         for line in file:
-            yield tuple(json.loads(line))
+            yield json.loads(line)
