@@ -32,6 +32,8 @@ NATIVE_TOPIC_PREFIX = "/crdtstats/1/"
 WARPNET_TOPIC = "/warpnet/stats/1.0.0"
 LISTEN_DEFAULT = ("/ip4/127.0.0.1/tcp/0",)
 
+_PEER_ID = re.compile(r"[A-Za-z0-9]{44,128}")
+"""Base58 of a multihash, or a CID; the network node reads it in full."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -67,7 +69,7 @@ class Network:
         object.__setattr__(self, "peers", _addresses("peers", self.peers))
         for peer in self.peers:
             before, _, peer_id = peer.rpartition("/p2p/")
-            if not before or not peer_id or "/" in peer_id:
+            if not before or not _PEER_ID.fullmatch(peer_id):
                 raise UsageError(f"{peer!r} does not say whom to expect: it has to end in /p2p/<peer id>", peer=peer)
         interval_s = self.announce_interval_s
         if interval_s is None:
