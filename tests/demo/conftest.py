@@ -6,7 +6,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from made_repository import Git, build
+
+from tests.demo.made_repository import Git, build
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -13,7 +13,8 @@ import time
 from pathlib import Path
 
 import pytest
-from made_repository import Git
+
+from tests.demo.made_repository import Git
 
 pytest.importorskip("crdtstats._core", reason="the extension is not built")
 pytest.importorskip("libp2p", reason="the extra [p2p] is not installed")

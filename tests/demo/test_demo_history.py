@@ -7,7 +7,6 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from made_repository import Git, lines, stand_in_key
 
 from crdtstats.demo.git import Repository
 from crdtstats.demo.history import Step, binary_paths, log_stream, steps, tree_rows
@@ -15,6 +14,7 @@ from crdtstats.demo.keys import KeyRules
 from crdtstats.demo.traffic import deal, elements, read_share
 from crdtstats.demo.truth import Truth, truth
 from crdtstats.errors import UnavailableError, UsageError
+from tests.demo.made_repository import Git, lines, stand_in_key
 
 
 class Counted:

@@ -12,11 +12,11 @@ import time
 from pathlib import Path
 
 import pytest
-from made_repository import Git, lines, stand_in_key
 
 from crdtstats.demo.command import run
 from crdtstats.demo.driver import NotConvergedError
 from crdtstats.errors import DataError, UnavailableError, UsageError
+from tests.demo.made_repository import Git, lines, stand_in_key
 
 FAKE = "fake_store:open_fake"
 

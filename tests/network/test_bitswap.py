@@ -3,10 +3,10 @@
 import time
 
 import trio
-from conftest import cid_of_block
-from foreign import foreign_host, until
 
 from crdtstats.network.bitswap import Bitswap
+from tests.network.conftest import cid_of_block
+from tests.network.foreign import foreign_host, until
 
 
 class Store:

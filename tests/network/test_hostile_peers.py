@@ -6,8 +6,6 @@ import struct
 
 import pytest
 import trio
-from conftest import cid_of_block, wait_for
-from foreign import foreign_host, until
 from libp2p import new_host
 from libp2p.crypto.ed25519 import create_new_key_pair
 from libp2p.peer.peerinfo import info_from_p2p_addr
@@ -17,6 +15,8 @@ from multiaddr import Multiaddr
 
 from crdtstats.network import bitswap_wire, walk
 from crdtstats.network.content import uvarint
+from tests.network.conftest import cid_of_block, wait_for
+from tests.network.foreign import foreign_host, until
 
 MESHSUB = "/meshsub/1.1.0"
 

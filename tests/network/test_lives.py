@@ -10,10 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import TOPIC, new_identity, wait_for
 
 from crdtstats.errors import ClosedError, UnavailableError, UsageError
 from crdtstats.network import NetworkNode
+from tests.network.conftest import TOPIC, new_identity, wait_for
 
 
 def is_running(pid):

@@ -4,11 +4,11 @@ import threading
 import time
 
 import pytest
-from conftest import TOPIC, cid_of_block, wait_for
 
 from crdtstats.errors import UsageError
 from crdtstats.network.client import PAYLOAD_BYTES_MAX
 from crdtstats.protocols import Exchange, GossipPubSuber, Host
+from tests.network.conftest import TOPIC, cid_of_block, wait_for
 
 
 def test_a_node_is_host_gossip_and_exchange(alice):

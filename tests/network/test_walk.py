@@ -4,7 +4,8 @@ import queue
 import time
 
 import pytest
-from conftest import Peer, cid_of_block
+
+from tests.network.conftest import Peer, cid_of_block
 
 CHAIN = 1000
 SECONDS = 10.0

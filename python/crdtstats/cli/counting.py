@@ -41,8 +41,10 @@ def add_to(commands: Any, *, formatter: type[argparse.HelpFormatter]) -> None:
         ("ls", _ls, "show what lies directly below a prefix, with totals", "PREFIX"),
     ):
         reader = command(name, run, says)
-        # The root (everything) can be read, but it is no key.
-        reader.add_argument("key", metavar=what, **({} if name == "get" else {"nargs": "?", "default": ""}))
+        if name == "get":
+            reader.add_argument("key", metavar=what)
+        else:  # the root (everything) can be read, but it is no key
+            reader.add_argument("key", metavar=what, nargs="?", default="")
         reader.add_argument("--json", action="store_true", help="write one JSON object")
         if name == "top":
             reader.add_argument("-n", "--count", metavar="N", type=_count, default=TOP_DEFAULT)

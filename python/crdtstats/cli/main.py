@@ -7,7 +7,7 @@ import io
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import NoReturn, cast
 
 from crdtstats.cli import counting, demo
 from crdtstats.errors import CrdtStatsError, UsageError
@@ -26,9 +26,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = _parser().parse_args(arguments)
     except SystemExit as exit_:  # argparse has already said why, or given the help
         return exit_.code if isinstance(exit_.code, int) else WRONG_USE
-    if isinstance(sys.stdout, io.TextIOWrapper):
+    out = sys.stdout
+    if isinstance(out, io.TextIOWrapper):
         # A key may hold what the terminal's encoding does not.
-        sys.stdout.reconfigure(errors="backslashreplace")
+        cast("io.TextIOWrapper", out).reconfigure(errors="backslashreplace")
     run: Callable[[argparse.Namespace], int] = options.run
     try:
         code = run(options)

@@ -8,9 +8,10 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from crdtstats.demo.driver import NotConvergedError, Run
 from crdtstats.demo.git import Repository
@@ -74,7 +75,7 @@ def run(
 
 
 @contextlib.contextmanager
-def _directory(kept: str | None) -> Iterator[Path]:
+def _directory(kept: str | None) -> Generator[Path]:
     if kept is None:
         with tempfile.TemporaryDirectory(prefix="crdtstats-demo-") as made:
             yield Path(made)
@@ -87,13 +88,13 @@ def _directory(kept: str | None) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _ended_in_order() -> Iterator[None]:
+def _ended_in_order() -> Generator[None]:
     """SIGTERM and SIGHUP end the demo as Ctrl-C does: its processes and directories go first."""
 
     def end(number: int, _frame: FrameType | None) -> None:
         raise SystemExit(128 + number)
 
-    before = {}
+    before: dict[signal.Signals, Any] = {}
     with contextlib.suppress(ValueError):  # not in the main thread: signals are somebody else's
         for number in (signal.SIGTERM, signal.SIGHUP):
             before[number] = signal.signal(number, end)

@@ -13,7 +13,7 @@ import os
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO
 
@@ -86,7 +86,7 @@ class Repository:
         return answer
 
     @contextmanager
-    def stream(self, *arguments: str) -> Iterator[IO[bytes]]:
+    def stream(self, *arguments: str) -> Generator[IO[bytes]]:
         """The output of one git command as a binary stream; read it to its end.
 
         Raises:

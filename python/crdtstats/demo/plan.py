@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,6 +79,6 @@ def make_plan(repository: Repository, replicas: int, make_key: KeyMaker, directo
 
 
 @contextmanager
-def _steps(raw: Path) -> Iterator[Iterator[Step]]:
+def _steps(raw: Path) -> Generator[Iterator[Step]]:
     with raw.open("rb") as file:
         yield steps(file)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import Any, TextIO
 
@@ -94,7 +94,7 @@ class Lines:
 
 
 @contextmanager
-def progress(plan: Plan, *, quiet: bool) -> Iterator[Progress]:
+def progress(plan: Plan, *, quiet: bool) -> Generator[Progress]:
     """Bars on stderr where that is a terminal and rich is there; else lines, none with ``quiet``."""
     if not _decorated(sys.stderr):
         yield Lines(None if quiet else sys.stderr)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 from crdtstats.demo.truth import Truth
 
@@ -30,7 +30,9 @@ def first_difference(answers: Sequence[Path], truth: Truth) -> str | None:
 
 
 def _first_read(number: int, path: Path, truth: Truth) -> tuple[bytes, str] | None:
-    for answer, (key, (own, total)) in zip_longest(_lines(path), truth.probes.items(), fillvalue=None):
+    answers = _lines(path)
+    for key, (own, total) in truth.probes.items():
+        answer = next(answers, None)
         if answer is None or answer[0] != key:
             return _difference(key, number, "gave no answer")
         for call, value, expected in zip(
@@ -42,7 +44,7 @@ def _first_read(number: int, path: Path, truth: Truth) -> tuple[bytes, str] | No
 
 
 def _first_item(number: int, path: Path, truth: Truth) -> tuple[bytes, str] | None:
-    items = dict(_lines(path.with_name(path.name + ".items")))
+    items: dict[str, int] = dict(_lines(path.with_name(path.name + ".items")))
     for key in sorted({*items, *truth.values}):
         if key not in truth.values:
             return _difference(key, number, f"items gives {items[key]}, nobody counted it")
@@ -55,7 +57,7 @@ def _difference(key: str, number: int, what: str) -> tuple[bytes, str]:
     return key.encode(), f"{key!r}: replica {number}: {what}"
 
 
-def _lines(path: Path) -> Iterator[list]:
+def _lines(path: Path) -> Iterator[tuple[Any, ...]]:
     with path.open(encoding="ascii") as file:
         for line in file:
-            yield json.loads(line)
+            yield tuple(json.loads(line))

@@ -46,7 +46,8 @@ class _Peer:
         self.peer = peer
         self.wake = trio.Event()
         self.gone = self.stalled = False
-        self.heard = self.misses = self.inbound = 0
+        self.heard = 0.0
+        self.misses = self.inbound = 0
         self.asked: dict[bytes, float] = {}  # our wants in flight here: CID -> when
         self.theirs: dict[bytes, bool] = {}  # their standing wants: CID -> want-have only
         self.lines: dict[bytes, bytes] = {}  # wantlist lines to send
@@ -300,7 +301,7 @@ class Bitswap:
             log.debug("bitswap stream from %s: %r", peer, error)
         finally:
             state.inbound -= 1
-            with trio.move_on_after(2, shield=True):
+            with trio.move_on_after(2, shield=True):  # pyright: ignore[reportCallIssue] - old stubs, by libp2p
                 await quietly(stream.close())
 
     async def _read(self, stream: Any, state: _Peer) -> None:

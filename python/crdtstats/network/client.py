@@ -120,6 +120,11 @@ class NetworkNode:
     def peer_id(self) -> str:
         return self._peer_id
 
+    @property
+    def identity(self) -> Signer | None:
+        """Who signs, where that is at hand: a store signs with it directly."""
+        return self._signer
+
     def sign(self, data: bytes) -> bytes:
         """64 bytes. Raises ``UnavailableError`` when there is nothing to sign with."""
         if self._signer is None:

@@ -10,7 +10,7 @@ BLOCK_BYTES_MAX = (4 << 20) - 4096
 """bitswap's message limit of 4 MiB minus room for its framing."""
 
 
-def read_uvarint(data: bytes | memoryview, position: int) -> tuple[int, int]:
+def read_uvarint(data: bytes | bytearray | memoryview, position: int) -> tuple[int, int]:
     """(value, next position) of the unsigned varint at ``position``.
 
     Raises ``IndexError`` when cut short, ``ValueError`` beyond 64 bits.

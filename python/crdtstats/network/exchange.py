@@ -312,12 +312,13 @@ class NetworkExchange:
                 found[cid] = block
                 count_left -= 1
                 bytes_left -= len(block)
-        for cid in list(found) if self._walk is not None else ():
-            if count_left <= 0 or bytes_left <= 0:
+        walk = self._walk
+        for cid in list(found):
+            if walk is None or count_left <= 0 or bytes_left <= 0:
                 break
             # The root again is free: it is in ``found``, so the limits grow by it.
             root = len(found[cid])
-            for below, block in self._walk(cid, count_left + 1, bytes_left + root):
+            for below, block in walk(cid, count_left + 1, bytes_left + root):
                 if below in found:
                     continue
                 if count_left <= 0 or len(block) > bytes_left:

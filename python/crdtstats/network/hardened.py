@@ -16,6 +16,7 @@ import trio
 from libp2p import new_host
 from libp2p.crypto.ed25519 import create_new_key_pair
 from libp2p.crypto.x25519 import create_new_key_pair as create_noise_key_pair
+from libp2p.custom_types import TProtocol
 from libp2p.peer.peerinfo import PeerInfo
 from libp2p.pubsub.gossipsub import GossipSub
 from libp2p.pubsub.pb import rpc_pb2
@@ -157,7 +158,7 @@ def make_host(seed: bytes) -> Any:
 def make_pubsub(host: Any) -> tuple[HardenedPubsub, HardenedGossipSub]:
     """Gossip as go-libp2p's defaults have it, as far as this library can."""
     gossip = HardenedGossipSub(
-        protocols=["/meshsub/1.2.0", "/meshsub/1.1.0", "/meshsub/1.0.0"],
+        protocols=[TProtocol(f"/meshsub/1.{minor}.0") for minor in (2, 1, 0)],
         degree=6,
         degree_low=5,
         degree_high=12,

@@ -218,7 +218,7 @@ class Walk:
         finally:
             if peer in self._serving:
                 self._serving[peer] -= 1
-            with trio.move_on_after(2, shield=True):
+            with trio.move_on_after(2, shield=True):  # pyright: ignore[reportCallIssue] - old stubs, by libp2p
                 await quietly(stream.close())
 
     async def _reply(self, stream: Any, pairs: list[tuple[bytes, bytes]]) -> None:

@@ -3,7 +3,7 @@
 use crate::cid::Cid;
 use crate::error::WireError;
 use crate::limits::BROADCAST_BYTES_TAKEN_MAX;
-use crate::proto::{self, push_bytes, push_bytes_unless_empty};
+use crate::proto::{self, Value, push_bytes, push_bytes_unless_empty};
 
 const WHAT: &str = "broadcast";
 const HEAD: &str = "broadcast head";
@@ -70,18 +70,14 @@ fn decode_head(message: &[u8]) -> Result<Head<'_>, WireError> {
     let (mut cid, mut dag_name, mut block) = (None, "", None);
     for field in proto::fields(message, HEAD) {
         let field = field?;
-        match field.number {
-            1 => cid = Some(Cid::from_bytes(proto::bytes(field.value, HEAD)?)?),
-            2 => dag_name = proto::text(field.value, HEAD)?,
-            BLOCK_FIELD => {
-                if let proto::Value::Bytes(bytes) = field.value {
-                    block = Some(bytes);
-                }
-            }
+        match (field.number, field.value) {
+            (1, Value::Bytes(bytes)) => cid = Some(bytes),
+            (2, Value::Bytes(_)) => dag_name = proto::text(field.value, HEAD)?,
+            (BLOCK_FIELD, Value::Bytes(bytes)) => block = Some(bytes),
             _ => {}
         }
     }
-    let cid = cid.ok_or(WireError::malformed(HEAD, "it has no CID"))?;
+    let cid = Cid::from_bytes(cid.ok_or(WireError::malformed(HEAD, "it has no CID"))?)?;
     Ok(Head {
         cid,
         dag_name,

@@ -25,26 +25,24 @@ struct Parts<'a> {
 
 const WHAT: &str = "CID";
 
-fn parts(bytes: &[u8]) -> Result<Parts<'_>, WireError> {
-    if bytes.len() > CID_BYTES_MAX {
-        return Err(WireError::TooLarge {
-            what: WHAT,
-            len: bytes.len(),
-            max: CID_BYTES_MAX,
-        });
-    }
+/// The CID at the front of `bytes`, and what follows it.
+fn split(bytes: &[u8]) -> Result<(Parts<'_>, &[u8]), WireError> {
     let malformed = |problem| WireError::malformed(WHAT, problem);
-    if let Some(digest) = bytes.strip_prefix(&[0x12, 0x20]) {
-        if digest.len() != 32 {
-            return Err(malformed("version 0 has 34 bytes"));
-        }
-        return Ok(Parts {
-            version: 0,
-            codec: DAG_PB,
-            multihash: bytes,
-            hash: 0x12,
-            digest,
-        });
+    if let Some(rest) = bytes.strip_prefix(&[0x12, 0x20]) {
+        let (digest, rest) = rest
+            .split_at_checked(32)
+            .ok_or(malformed("version 0 has 34 bytes"))?;
+        let multihash = bytes.get(..34).unwrap_or_default();
+        return Ok((
+            Parts {
+                version: 0,
+                codec: DAG_PB,
+                multihash,
+                hash: 0x12,
+                digest,
+            },
+            rest,
+        ));
     }
     let number = |rest| {
         varint::split_minimal(rest).ok_or_else(|| malformed("a number is truncated or not minimal"))
@@ -53,19 +51,30 @@ fn parts(bytes: &[u8]) -> Result<Parts<'_>, WireError> {
     if version != 1 {
         return Err(malformed("the version is 0 or 1"));
     }
-    let (codec, multihash) = number(rest)?;
-    let (hash, rest) = number(multihash)?;
-    let (len, digest) = number(rest)?;
-    if digest.len() as u64 != len {
-        return Err(malformed("the digest has another length than it says"));
-    }
-    Ok(Parts {
-        version,
-        codec,
-        multihash,
-        hash,
-        digest,
-    })
+    let (codec, from_multihash) = number(rest)?;
+    let (hash, rest) = number(from_multihash)?;
+    let (len, rest) = number(rest)?;
+    let split = usize::try_from(len)
+        .ok()
+        .and_then(|len| rest.split_at_checked(len));
+    let (digest, rest) = split.ok_or(malformed("the digest is shorter than it says"))?;
+    let multihash = from_multihash
+        .get(..from_multihash.len() - rest.len())
+        .unwrap_or_default();
+    Ok((
+        Parts {
+            version,
+            codec,
+            multihash,
+            hash,
+            digest,
+        },
+        rest,
+    ))
+}
+
+fn parts(bytes: &[u8]) -> Result<Parts<'_>, WireError> {
+    split(bytes).map(|(parts, _)| parts)
 }
 
 impl Cid {
@@ -74,8 +83,29 @@ impl Cid {
     /// # Errors
     /// It is truncated, too long, of an unknown version, or has a number that is not minimal.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, WireError> {
-        parts(bytes)?;
-        Ok(Cid(bytes.into()))
+        if bytes.len() > CID_BYTES_MAX {
+            return Err(WireError::TooLarge {
+                what: WHAT,
+                len: bytes.len(),
+                max: CID_BYTES_MAX,
+            });
+        }
+        match split(bytes)? {
+            (_, []) => Ok(Cid(bytes.into())),
+            _ => Err(WireError::malformed(WHAT, "bytes follow it")),
+        }
+    }
+
+    /// Read the Hash of a link as Go does: of any length, and what follows the CID is passed over.
+    ///
+    /// # Errors
+    /// It is truncated, of an unknown version, or has a number that is not minimal.
+    pub fn from_link(bytes: &[u8]) -> Result<Self, WireError> {
+        let (_, rest) = split(bytes)?;
+        Ok(Cid(bytes
+            .get(..bytes.len() - rest.len())
+            .unwrap_or_default()
+            .into()))
     }
 
     /// Read a CID as text: base32 (`b…`), or base58 for version 0.
@@ -183,13 +213,39 @@ impl Cid {
         parts(&self.0).map_or(&[], |p| p.multihash)
     }
 
+    /// Its hash function, if it can be checked: one that is taken, with its whole digest (identity: at most 128 bytes).
+    ///
+    /// # Errors
+    /// It names the hash function that is not taken, or the digest is cut.
+    pub fn hash_kind(&self) -> Result<HashKind, WireError> {
+        let code = self.hash_code();
+        let kind = HashKind::from_code(code).ok_or(WireError::UnknownHash { code })?;
+        if !kind.takes_digest(self.digest().len()) {
+            return Err(WireError::malformed(
+                WHAT,
+                "the digest's length is not the hash function's",
+            ));
+        }
+        Ok(kind)
+    }
+
+    /// Whether this can be a DAG node's: codec dag-pb, and a hash that can be checked. Only such a CID is worth a want.
+    ///
+    /// # Errors
+    /// Why it cannot.
+    pub fn check_node(&self) -> Result<(), WireError> {
+        if self.codec() != DAG_PB {
+            return Err(WireError::malformed(WHAT, "the codec is not dag-pb (0x70)"));
+        }
+        self.hash_kind().map(drop)
+    }
+
     /// Whether a block is what this identifies.
     ///
     /// # Errors
     /// It is not, or the hash function is not taken.
     pub fn check(&self, block: &[u8]) -> Result<(), WireError> {
-        let code = self.hash_code();
-        let kind = HashKind::from_code(code).ok_or(WireError::UnknownHash { code })?;
+        let kind = self.hash_kind()?;
         if kind.digest(block) == self.digest() {
             Ok(())
         } else {

@@ -14,6 +14,9 @@ pub const NATIVE_FIELD: u64 = 100;
 /// Field of Delta that holds the signature, as its very last bytes.
 pub const SIGNATURE_FIELD: u64 = 101;
 
+/// The greatest kind of node that this version knows.
+pub const KIND_MAX: u64 = 2;
+
 /// One (key, value) of a delta, borrowed from the block.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Element<'a> {
@@ -61,6 +64,12 @@ impl<'a> Native<'a> {
             chunk_count: 0,
             unknown: false,
         }
+    }
+
+    /// Whether a newer version wrote this node: it is kept, served and walked, but not merged.
+    #[must_use]
+    pub fn is_from_newer_version(&self) -> bool {
+        self.unknown || self.kind > KIND_MAX
     }
 
     fn decode(message: &'a [u8]) -> Result<Self, WireError> {
@@ -125,35 +134,18 @@ pub(crate) fn decode(message: &[u8]) -> Result<Decoded<'_>, WireError> {
     for field in proto::fields(message, WHAT) {
         let field = field?;
         out.ends_with_signature = false;
-        match field.number {
-            1 => out
-                .delta
-                .elements
-                .push(decode_element(proto::bytes(field.value, WHAT)?)?),
-            2 => out
-                .delta
-                .tombstones
-                .push(decode_element(proto::bytes(field.value, WHAT)?)?),
-            3 => out.delta.priority = proto::number(field.value, WHAT)?,
-            4 => out.delta.dag_name = proto::text(field.value, WHAT)?,
-            NATIVE_FIELD => {
-                if let Value::Bytes(bytes) = field.value {
-                    let again = out.delta.native.is_some();
-                    // What does not decode, or comes twice, is not our form: Go ignores it, and so do we.
-                    let native = Native::decode(bytes).unwrap_or(Native {
-                        unknown: true,
-                        ..Native::delta(&[], [0; 16], 0)
-                    });
-                    out.delta.native = Some(Native {
-                        unknown: native.unknown || again,
-                        ..native
-                    });
-                }
-            }
-            SIGNATURE_FIELD => {
+        match (field.number, field.value) {
+            (1, Value::Bytes(element)) => out.delta.elements.push(decode_element(element)?),
+            (2, Value::Bytes(element)) => out.delta.tombstones.push(decode_element(element)?),
+            (3, Value::Varint(priority)) => out.delta.priority = priority,
+            (4, Value::Bytes(_)) => out.delta.dag_name = proto::text(field.value, WHAT)?,
+            // What does not decode is no word of ours: a plain node, as it is to Go. Twice: the last, as proto3 has it.
+            (NATIVE_FIELD, Value::Bytes(bytes)) => out.delta.native = Native::decode(bytes).ok(),
+            (SIGNATURE_FIELD, _) => {
                 out.signatures += 1;
                 out.ends_with_signature = true;
             }
+            // Unknown, or of another wire type than ours: passed over, as Go does. Refusing would cut off the DAG above.
             _ => {}
         }
     }
@@ -168,10 +160,10 @@ fn decode_element(message: &[u8]) -> Result<Element<'_>, WireError> {
     };
     for field in proto::fields(message, ELEMENT) {
         let field = field?;
-        match field.number {
-            1 => element.key = proto::text(field.value, ELEMENT)?,
-            2 => element.id = proto::text(field.value, ELEMENT)?,
-            3 => element.value = proto::bytes(field.value, ELEMENT)?,
+        match (field.number, field.value) {
+            (1, Value::Bytes(_)) => element.key = proto::text(field.value, ELEMENT)?,
+            (2, Value::Bytes(_)) => element.id = proto::text(field.value, ELEMENT)?,
+            (3, Value::Bytes(value)) => element.value = value,
             _ => {}
         }
     }

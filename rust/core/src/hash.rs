@@ -1,5 +1,6 @@
 //! The hash functions that CIDs may name.
 
+use crate::limits::IDENTITY_BYTES_MAX;
 use sha2::Digest;
 
 /// A hash function of the multihash table that we read.
@@ -55,6 +56,18 @@ impl HashKind {
             .iter()
             .find(|(kind, ..)| *kind == self)
             .map_or("", |(.., name)| name)
+    }
+
+    /// Whether a digest may have `len` bytes: the whole of it, for a part of one is weaker than its name.
+    #[must_use]
+    pub fn takes_digest(self, len: usize) -> bool {
+        match self {
+            HashKind::Identity => len <= IDENTITY_BYTES_MAX,
+            HashKind::Sha2_512 => len == 64,
+            HashKind::Sha2_256 | HashKind::Sha3_256 | HashKind::Blake3 | HashKind::Blake2b256 => {
+                len == 32
+            }
+        }
     }
 
     /// The digest of `data`, in the full length of the function.

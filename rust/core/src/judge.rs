@@ -1,5 +1,6 @@
 //! What a foreign node is worth: the rules look at nothing but the block itself, so all replicas decide alike.
 
+use crate::delta::Native;
 use crate::element_key::{self, ElementKey, Side, is_signed_generation};
 use crate::error::WireError;
 use crate::key;
@@ -54,6 +55,7 @@ pub struct Judged<'a> {
 }
 
 /// What one look at a block says.
+#[allow(clippy::large_enum_variant)] // lives on the stack of one call, and is nearly always the large one
 pub enum Verdict<'a> {
     Keep(Judged<'a>),
     Refuse(Refusal),
@@ -70,16 +72,16 @@ pub fn judge<'a>(rules: &Rules, block: &'a [u8]) -> Result<Verdict<'a>, WireErro
         Signature::Valid(author) => Some(author.clone()),
         _ => None,
     };
-    if rules.native {
-        if let Some(refusal) = refuse_native(block, &node, &signature) {
-            return Ok(Verdict::Refuse(refusal));
-        }
+    if rules.native
+        && let Some(refusal) = refuse_native(block, &node, &signature)
+    {
+        return Ok(Verdict::Refuse(refusal));
     }
     let newer = node
         .delta
         .native
         .as_ref()
-        .is_some_and(|native| native.unknown || native.kind > 2);
+        .is_some_and(Native::is_from_newer_version);
     Ok(Verdict::Keep(Judged {
         node,
         author,
@@ -104,7 +106,7 @@ fn refuse_native(block: &[u8], node: &Node<'_>, signature: &Signature) -> Option
         .delta
         .native
         .as_ref()
-        .is_some_and(|native| native.unknown || native.kind > 2);
+        .is_some_and(Native::is_from_newer_version);
     (!newer && !node::is_exact_form(block, node)).then_some(Refusal::NotOurForm)
 }
 

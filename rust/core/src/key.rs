@@ -92,7 +92,7 @@ pub fn component(name: &[u8]) -> String {
     }
     let mut out = String::new();
     if name.is_empty() {
-        out.push_str("%");
+        out.push('%');
     }
     for chunk in name.utf8_chunks() {
         let dots = matches!(name, b"." | b"..");

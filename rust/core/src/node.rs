@@ -38,13 +38,23 @@ pub fn decode(block: &[u8]) -> Result<Node<'_>, WireError> {
         });
     }
     let (mut links, mut data, mut data_last) = (Vec::new(), None, false);
+    let mut links_ended = false;
     for field in proto::fields(block, WHAT) {
         let field = field?;
         let bytes = proto::bytes(field.value, WHAT)?;
         data_last = field.number == DATA_FIELD;
         match field.number {
+            LINKS_FIELD if links_ended => {
+                return Err(WireError::malformed(
+                    WHAT,
+                    "it has links before and after its data",
+                ));
+            }
             LINKS_FIELD => links.push(decode_link(bytes)?),
-            DATA_FIELD if data.is_none() => data = Some(bytes),
+            DATA_FIELD if data.is_none() => {
+                data = Some(bytes);
+                links_ended = !links.is_empty();
+            }
             DATA_FIELD => return Err(WireError::malformed(WHAT, "it has data twice")),
             _ => return Err(WireError::malformed(WHAT, "it has an unknown field")),
         }
@@ -58,12 +68,20 @@ pub fn decode(block: &[u8]) -> Result<Node<'_>, WireError> {
 }
 
 fn decode_link(message: &[u8]) -> Result<Cid, WireError> {
-    let mut cid = None;
+    let (mut cid, mut last) = (None, 0);
     for field in proto::fields(message, LINK) {
         let field = field?;
+        // As strict and as lenient as Go's decoder: what one takes and the other refuses would split the DAG.
+        if field.number <= last {
+            return Err(WireError::malformed(
+                LINK,
+                "a field is there twice or out of order",
+            ));
+        }
+        last = field.number;
         match field.number {
-            1 => cid = Some(Cid::from_bytes(proto::bytes(field.value, LINK)?)?),
-            2 => drop(proto::text(field.value, LINK)?),
+            1 => cid = Some(Cid::from_link(proto::bytes(field.value, LINK)?)?),
+            2 => drop(proto::bytes(field.value, LINK)?),
             3 => drop(proto::number(field.value, LINK)?),
             _ => return Err(WireError::malformed(LINK, "it has an unknown field")),
         }
@@ -130,7 +148,7 @@ pub fn is_exact_form(block: &[u8], node: &Node<'_>) -> bool {
         .delta
         .native
         .as_ref()
-        .is_some_and(|native| !native.unknown);
+        .is_some_and(|native| !native.is_from_newer_version());
     if !(sorted && clean && known && node.signature_in_place) {
         return false;
     }

@@ -1,6 +1,7 @@
 //! Reading and writing protobuf fields, as much as these messages need.
 
 use crate::error::WireError;
+use crate::limits::GROUP_DEPTH_MAX;
 use crate::varint;
 
 /// The value of one field.
@@ -8,8 +9,8 @@ use crate::varint;
 pub enum Value<'a> {
     Varint(u64),
     Bytes(&'a [u8]),
-    /// 4 or 8 bytes that no message here uses.
-    Fixed,
+    /// 4 or 8 bytes, or a group: no message here uses them.
+    Other,
 }
 
 /// One field: number, value, and where it begins in the message.
@@ -63,8 +64,13 @@ impl<'a> Fields<'a> {
                 let (bytes, rest) = rest.split_at_checked(len).ok_or(truncated)?;
                 (Value::Bytes(bytes), rest)
             }
-            1 => (Value::Fixed, rest.get(8..).ok_or(truncated)?),
-            5 => (Value::Fixed, rest.get(4..).ok_or(truncated)?),
+            1 => (Value::Other, rest.get(8..).ok_or(truncated)?),
+            5 => (Value::Other, rest.get(4..).ok_or(truncated)?),
+            3 => (
+                Value::Other,
+                skip_group(number, rest)
+                    .ok_or(WireError::malformed(self.what, "a group does not end"))?,
+            ),
             _ => {
                 return Err(WireError::malformed(
                     self.what,
@@ -96,6 +102,38 @@ impl<'a> Iterator for Fields<'a> {
         }
         Some(field)
     }
+}
+
+/// What follows the group that `open` began. Go passes over unknown groups, so they are no reason to refuse a node.
+fn skip_group(open: u64, mut rest: &[u8]) -> Option<&[u8]> {
+    let mut groups = vec![open];
+    while let Some(&innermost) = groups.last() {
+        let tag;
+        (tag, rest) = varint::split(rest)?;
+        let number = tag >> 3;
+        if number == 0 || tag > u64::from(u32::MAX) {
+            return None;
+        }
+        rest = match tag & 7 {
+            0 => varint::split(rest)?.1,
+            1 => rest.get(8..)?,
+            2 => {
+                let (len, rest) = varint::split(rest)?;
+                rest.get(usize::try_from(len).ok()?..)?
+            }
+            3 if groups.len() < GROUP_DEPTH_MAX => {
+                groups.push(number);
+                rest
+            }
+            4 if number == innermost => {
+                groups.pop();
+                rest
+            }
+            5 => rest.get(4..)?,
+            _ => return None,
+        };
+    }
+    Some(rest)
 }
 
 /// The text of a `string` field, which is valid UTF-8.

@@ -197,6 +197,10 @@ impl Replica {
         let mut fault = None;
         for mut head in heads {
             head.cid = head.cid.into_v1();
+            if head.cid.check_node().is_err() {
+                self.count("head-codec");
+                continue;
+            }
             if self.dag.holds(&head.cid) {
                 self.announcements.heard(&head.cid);
                 continue;
@@ -209,10 +213,6 @@ impl Replica {
                     Ok(()) => continue,
                     Err(error) => fault = Some(error),
                 }
-            }
-            if head.cid.codec() != crate::cid::DAG_PB {
-                self.count("head-codec");
-                continue;
             }
             if self.dag.is_missing(&head.cid) || self.wants.want(&head.cid, peer, false) {
                 self.dag.announce(&head.cid, head.dag_name);

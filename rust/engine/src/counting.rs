@@ -4,7 +4,6 @@ use crate::error::EngineError;
 use crate::{Counting, Engine};
 use crdtstats_core::key;
 use crdtstats_journal::{Journal, Side, Slot};
-use std::sync::MutexGuard;
 
 /// How much to count, and on which side.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,6 +60,45 @@ impl Engine {
         Ok(())
     }
 
+    /// Count on the key that a token stands for. False where the token is not known: nothing was counted.
+    ///
+    /// # Errors
+    /// An overflow or a closed store: nothing was counted.
+    #[inline]
+    pub fn add_token(&self, token: usize, amount: Amount) -> Result<bool, EngineError> {
+        let mut counting = self.counting();
+        let Some(slot) = counting.tokens.find(token) else {
+            return Ok(false);
+        };
+        let journal = counting.live()?;
+        let was_clean = journal.dirty_len() == 0;
+        if let Err(error) = journal.add(slot, amount.side, amount.by) {
+            return Err(EngineError::of_add(error, journal.key(slot)));
+        }
+        drop(counting);
+        if was_clean {
+            self.bell().ring();
+        }
+        Ok(true)
+    }
+
+    /// Let a token stand for a key that is in the journal. The caller keeps the key alive until the token is given
+    /// back, by this call or by [`Engine::take_tokens`]; gives back the token whose place this one took.
+    ///
+    /// # Errors
+    /// A bad key, a full disk, a closed store.
+    pub fn keep_token(&self, token: usize, key: &str) -> Result<Option<usize>, EngineError> {
+        let mut counting = self.counting();
+        let slot = slot_of(counting.live()?, key)?;
+        Ok(counting.tokens.keep(token, slot))
+    }
+
+    /// Every token that is kept; none is known afterwards.
+    #[must_use]
+    pub fn take_tokens(&self) -> Vec<usize> {
+        self.counting().tokens.take()
+    }
+
     /// The slot of a key, for callers that count on it again and again.
     ///
     /// # Errors
@@ -102,14 +140,11 @@ impl Engine {
             .collect::<Result<Vec<_>, _>>()?;
         let mut counting = self.counting();
         counting.live()?; // a closed store says so, whatever the cursor
-        if let Some((name, position)) = cursor {
-            if let Some(at) = counting.cursor(name).filter(|&at| position <= at) {
-                return Err(EngineError::CursorBehind {
-                    name: name.to_owned(),
-                    at,
-                    position,
-                });
-            }
+        if let Some((name, position)) = cursor
+            && let Some(at) = counting.cursor(name).filter(|&at| position <= at)
+        {
+            let name = name.to_owned();
+            return Err(EngineError::CursorBehind { name, at, position });
         }
         let journal = counting.live()?;
         let counted: Vec<_> = keys
@@ -164,7 +199,7 @@ impl Engine {
     /// # Errors
     /// The file cannot be removed.
     pub fn finish(&self, durable: bool) -> Result<(), EngineError> {
-        let mut counting: MutexGuard<'_, Counting> = self.counting();
+        let mut counting = self.counting();
         counting.closing = true;
         match counting.journal.take() {
             Some(journal) if durable => Ok(journal.remove()?),

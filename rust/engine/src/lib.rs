@@ -8,10 +8,12 @@ mod bell;
 mod counting;
 mod error;
 mod flushing;
+mod lock;
 mod reading;
 mod recovery;
 mod replication;
 mod status;
+mod tokens;
 
 pub use bell::Bell;
 pub use counting::{Addition, Amount};
@@ -36,6 +38,7 @@ pub const SLICE_SLOTS: usize = 4096;
 struct Counting {
     journal: Option<Journal>,
     closing: bool,
+    tokens: tokens::Tokens,
     /// Cursors of earlier generations: from the datastore, and from journals that may be believed.
     cursors: BTreeMap<String, u64>,
 }
@@ -60,7 +63,7 @@ struct Core {
 
 /// One open store.
 pub struct Engine {
-    counting: Mutex<Counting>,
+    counting: lock::ShortLock<Counting>,
     core: Mutex<Core>,
     slots: OnceLock<Slots>,
     bell: Bell,
@@ -71,9 +74,10 @@ impl Engine {
     #[must_use]
     pub fn new(config: Config, me: PeerId, now_ms: u64, seed: u64) -> Self {
         Engine {
-            counting: Mutex::new(Counting {
+            counting: lock::ShortLock::new(Counting {
                 journal: None,
                 closing: false,
+                tokens: tokens::Tokens::default(),
                 cursors: BTreeMap::new(),
             }),
             core: Mutex::new(Core {
@@ -121,8 +125,9 @@ impl Engine {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn counting(&self) -> MutexGuard<'_, Counting> {
-        self.counting.lock().unwrap_or_else(PoisonError::into_inner)
+    #[inline]
+    fn counting(&self) -> lock::ShortGuard<'_, Counting> {
+        self.counting.lock()
     }
 
     fn read_slot(&self, slot: Slot) -> (u64, u64) {

@@ -5,6 +5,7 @@ use crate::{Core, Engine, SLICE_SLOTS, Seen};
 use crdtstats_core::key;
 use crdtstats_core::state::State;
 use std::collections::hash_map::Entry;
+use std::sync::TryLockError;
 
 impl Engine {
     /// Run a read on totals that hold everything counted before the call.
@@ -12,6 +13,17 @@ impl Engine {
         let mut core = self.core();
         self.bring_in(&mut core);
         read(core.replica.state())
+    }
+
+    /// As [`Engine::read`], where nobody else is in the core just now.
+    fn read_now<T>(&self, read: impl FnOnce(&State) -> T) -> Option<T> {
+        let mut core = match self.core.try_lock() {
+            Ok(core) => core,
+            Err(TryLockError::Poisoned(core)) => core.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        self.bring_in(&mut core);
+        Some(read(core.replica.state()))
     }
 
     /// Move the totals by what the slots gained since they were last looked at, a slice at a time.
@@ -75,6 +87,24 @@ impl Engine {
     pub fn get(&self, key: &str) -> Result<i128, EngineError> {
         let key = key::prefix(key)?;
         Ok(self.read(|state| state.get(&key)))
+    }
+
+    /// [`Engine::get`] without waiting; `None` where somebody else is in the core.
+    ///
+    /// # Errors
+    /// A bad key.
+    pub fn try_get(&self, key: &str) -> Result<Option<i128>, EngineError> {
+        let key = key::prefix(key)?;
+        Ok(self.read_now(|state| state.get(&key)))
+    }
+
+    /// [`Engine::total`] without waiting; `None` where somebody else is in the core.
+    ///
+    /// # Errors
+    /// A bad key.
+    pub fn try_total(&self, prefix: &str) -> Result<Option<i128>, EngineError> {
+        let prefix = key::prefix(prefix)?;
+        Ok(self.read_now(|state| state.total(&prefix)))
     }
 
     /// This key and all below it.

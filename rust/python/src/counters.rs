@@ -51,11 +51,48 @@ impl Counters {
     ) -> PyResult<()> {
         let py = key.py();
         let amount = amount(n, side)?;
+        let engine = self.engine(py)?;
+        if engine
+            .add_token(key.as_ptr() as usize, amount)
+            .map_err(|error| engine_error(py, error))?
+        {
+            return Ok(());
+        }
         let text = text_of(key)?;
-        self.engine(py)?
+        engine
             .add(text, amount)
-            .map_err(|error| engine_error(py, error))
+            .map_err(|error| engine_error(py, error))?;
+        if amount.by > 0 && references(key) > TEMPORARY_REFERENCES {
+            keep(engine, key, text);
+        }
+        Ok(())
     }
+}
+
+/// References to a `str` that only its caller's stack and this call hold: it will not come again.
+const TEMPORARY_REFERENCES: isize = 1;
+
+fn references(key: &Bound<'_, PyAny>) -> isize {
+    // SAFETY: the object is alive, and this thread is attached to the interpreter.
+    unsafe { pyo3::ffi::Py_REFCNT(key.as_ptr()) }
+}
+
+/// Remember a key's object by its address, and hold it: as long as it lives the address means nothing else.
+fn keep(engine: &crdtstats_engine::Engine, key: &Bound<'_, PyAny>, text: &str) {
+    // Forgetting the token is fine; forgetting that it was kept would not be.
+    if let Ok(dropped) = engine.keep_token(key.as_ptr() as usize, text) {
+        std::mem::forget(key.clone());
+        if let Some(dropped) = dropped {
+            release(key.py(), dropped);
+        }
+    }
+}
+
+/// Let go of a key object that [`keep`] held.
+fn release(py: Python<'_>, token: usize) {
+    // SAFETY: the token is the address of an object of which `keep` forgot one reference; the engine gives each
+    // token back once.
+    drop(unsafe { Bound::from_owned_ptr(py, token as *mut pyo3::ffi::PyObject) });
 }
 
 /// The text of a `str`, which must be valid UTF-8.
@@ -70,6 +107,19 @@ fn text_of<'a>(key: &'a Bound<'_, PyAny>) -> PyResult<&'a str> {
             "a key is valid UTF-8: no lone surrogates; stats.key(*parts) builds one from any name",
         )
     })
+}
+
+impl Drop for Counters {
+    fn drop(&mut self) {
+        if let Some(open) = self.open.get().filter(|open| open.epoch == fork_epoch()) {
+            Python::attach(|py| {
+                open.engine
+                    .take_tokens()
+                    .into_iter()
+                    .for_each(|token| release(py, token))
+            });
+        }
+    }
 }
 
 #[pymethods]
@@ -164,17 +214,19 @@ impl Counters {
 
     fn get(&self, key: &Bound<'_, PyAny>) -> PyResult<i128> {
         let py = key.py();
-        let text = text_of(key)?;
-        self.engine(py)?
-            .get(text)
-            .map_err(|error| engine_error(py, error))
+        get(py, self.engine(py)?, text_of(key)?)
     }
 
     #[pyo3(signature = (prefix=None, /))]
     fn total(&self, py: Python<'_>, prefix: Option<&Bound<'_, PyAny>>) -> PyResult<i128> {
-        self.engine(py)?
-            .total(prefix_of(prefix)?)
-            .map_err(|error| engine_error(py, error))
+        let (engine, prefix) = (self.engine(py)?, prefix_of(prefix)?);
+        // Short where nobody else is in the core; who has to wait lets the others run.
+        let found = match engine.try_total(prefix) {
+            Ok(None) => py.detach(|| engine.total(prefix)),
+            Ok(Some(total)) => Ok(total),
+            Err(error) => Err(error),
+        };
+        found.map_err(|error| engine_error(py, error))
     }
 
     #[pyo3(signature = (prefix=None, /))]
@@ -246,6 +298,15 @@ impl Counters {
             .map_err(|error| engine_error(py, error.into()))?
             .into_owned())
     }
+}
+
+fn get(py: Python<'_>, engine: &crdtstats_engine::Engine, key: &str) -> PyResult<i128> {
+    let found = match engine.try_get(key) {
+        Ok(None) => py.detach(|| engine.get(key)),
+        Ok(Some(value)) => Ok(value),
+        Err(error) => Err(error),
+    };
+    found.map_err(|error| engine_error(py, error))
 }
 
 fn prefix_of<'a>(prefix: Option<&'a Bound<'_, PyAny>>) -> PyResult<&'a str> {
@@ -340,10 +401,7 @@ impl Counter {
 
     #[getter]
     fn value(&self, py: Python<'_>) -> PyResult<i128> {
-        self.open
-            .engine(py)?
-            .get(&self.key)
-            .map_err(|error| engine_error(py, error))
+        get(py, self.open.engine(py)?, &self.key)
     }
 
     fn __repr__(&self) -> String {

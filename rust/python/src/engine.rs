@@ -73,6 +73,8 @@ fn plan(py: Python<'_>, plan: Plan) -> FlushPlan {
     }
 }
 
+/// Every call that takes the core's lock lets go of the GIL first: who holds that lock may be waiting for the GIL (to
+/// ask a host to sign), and a call that waits must not stop the other threads.
 #[pyclass(frozen, module = "crdtstats._core")]
 pub struct Engine {
     engine: Arc<crdtstats_engine::Engine>,
@@ -148,8 +150,8 @@ impl Engine {
         Ok(damaged)
     }
 
-    fn load_cursors(&self, cursors: BTreeMap<String, u64>) {
-        self.engine.load_cursors(cursors);
+    fn load_cursors(&self, py: Python<'_>, cursors: BTreeMap<String, u64>) {
+        py.detach(|| self.engine.load_cursors(cursors));
     }
 
     fn recover(
@@ -212,12 +214,12 @@ impl Engine {
             .map_err(|error| engine_error(py, error))
     }
 
-    fn is_dirty(&self) -> bool {
-        self.engine.is_dirty()
+    fn is_dirty(&self, py: Python<'_>) -> bool {
+        py.detach(|| self.engine.is_dirty())
     }
 
-    fn has_written(&self) -> bool {
-        self.engine.has_written()
+    fn has_written(&self, py: Python<'_>) -> bool {
+        py.detach(|| self.engine.has_written())
     }
 
     fn handle_payload(&self, py: Python<'_>, payload: &[u8], peer: Option<&str>) -> PyResult<()> {
@@ -231,8 +233,8 @@ impl Engine {
             .map_err(|error| engine_error(py, error))
     }
 
-    fn peer_connected(&self, now_ms: u64) {
-        self.engine.peer_connected(now_ms);
+    fn peer_connected(&self, py: Python<'_>, now_ms: u64) {
+        py.detach(|| self.engine.peer_connected(now_ms));
     }
 
     fn poll(&self, py: Python<'_>, now_ms: u64) -> Effects {
@@ -262,12 +264,13 @@ impl Engine {
         }
     }
 
-    fn due_ms(&self) -> u64 {
-        self.engine.due_ms()
+    fn due_ms(&self, py: Python<'_>) -> u64 {
+        py.detach(|| self.engine.due_ms())
     }
 
     fn holds(&self, py: Python<'_>, cid: &[u8]) -> PyResult<bool> {
-        Ok(self.engine.holds(&cid_of(py, cid)?))
+        let cid = cid_of(py, cid)?;
+        Ok(py.detach(|| self.engine.holds(&cid)))
     }
 
     fn walk_down(&self, py: Python<'_>, cid: &[u8], count: usize) -> PyResult<Vec<Py<PyBytes>>> {
@@ -277,8 +280,7 @@ impl Engine {
     }
 
     fn announcement(&self, py: Python<'_>) -> Vec<Py<PyBytes>> {
-        self.engine
-            .announcement()
+        py.detach(|| self.engine.announcement())
             .iter()
             .map(|payload| bytes(py, payload))
             .collect()
@@ -287,7 +289,7 @@ impl Engine {
     /// {dagName: [(CID, height)]}
     fn heads<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let out = PyDict::new(py);
-        for (name, heads) in self.engine.heads() {
+        for (name, heads) in py.detach(|| self.engine.heads()) {
             let heads: Vec<_> = heads
                 .into_iter()
                 .map(|(cid, height)| (bytes(py, cid.as_bytes()), height))
@@ -298,7 +300,7 @@ impl Engine {
     }
 
     fn status<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let status = self.engine.status();
+        let status = py.detach(|| self.engine.status());
         let out = PyDict::new(py);
         out.set_item("keys", status.keys)?;
         out.set_item("sub_counters", status.sub_counters)?;

@@ -1,0 +1,428 @@
+"""The extension module: counting and reading, the engine behind a store, the codec, facts about processes.
+
+Users meet :class:`Counters` (as the base of ``CRDTStatsStore``), :class:`Counter` and :class:`Identity`;
+the rest is for the package itself and may change. Calls raise the errors of ``crdtstats.errors``.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from os import PathLike
+from typing import Any, Literal, Protocol, Self, final, type_check_only
+
+from typing_extensions import disjoint_base
+
+__all__ = [
+    "Counter",
+    "Counters",
+    "Effects",
+    "Engine",
+    "FlushPlan",
+    "Identity",
+    "Items",
+    "Leftover",
+    "ParentOnly",
+    "__version__",
+    "check_block",
+    "cid_of",
+    "clean_key",
+    "close_guarded",
+    "file_place",
+    "fork_epoch",
+    "guard_fd",
+    "leak",
+    "leftovers",
+    "open_guarded",
+    "release_fd",
+]
+
+__version__: str
+
+@disjoint_base
+class Counters:
+    """What users call at high rate: counting and reading.
+
+    A key is ``/``-separated text, cleaned as go-datastore cleans: ``a//b/`` and ``/a/b`` are the same key.
+    Amounts are ints, ``0 <= n < 2**63``; a negative one counts on the other side. Any thread may call.
+
+    Every call raises ``ClosedError`` after ``close()`` and in a process that was forked from the store's own.
+    """
+
+    # The arguments are those of the subclass's __init__.
+    def __new__(cls, *_args: Any, **_kwargs: Any) -> Self: ...
+    def increment(self, key: str, n: int | None = None, /) -> None:
+        """Count ``n`` (1 when left out) for ``key``: survives ``kill -9`` when the call has returned.
+
+        Cost: a hash of the key and an add in mapped memory; no I/O, except when the journal grows.
+
+        Args:
+            key: not the root; at most 896 bytes and 64 components when clean.
+            n: 0 is legal and free; a negative one counts as a decrement of ``-n``.
+
+        Raises:
+            UsageError: a key or an amount that is none; nothing is counted.
+            CounterOverflowError: the sub-counter would pass ``2**64 - 1``; nothing is counted.
+            UnavailableError: the journal cannot grow (disk full); nothing is counted.
+        """
+
+    def decrement(self, key: str, n: int | None = None, /) -> None:
+        """Count ``n`` (1 when left out) down; as :meth:`increment` in everything else."""
+
+    def counter(self, key: str) -> Counter:
+        """Resolve ``key`` once: its ``inc()`` is the fastest single call there is."""
+
+    def update(
+        self,
+        batch: Mapping[str, int] | Iterable[str],
+        amounts: Iterable[int] | None = None,
+        /,
+        *,
+        cursor: tuple[str, int] | None = None,
+    ) -> None:
+        """Count a batch: all of it, or, where anything in it is wrong, nothing.
+
+        Args:
+            batch: a mapping from key to amount, or keys (1 each, or ``amounts`` in a second column).
+            amounts: as many as there are keys.
+            cursor: a name and a position above the last one: the batch and the cursor move in one step that
+                ``kill -9`` cannot split. After power loss, or in a copied directory: at least once.
+
+        Raises:
+            UsageError: a bad key or amount, columns of two lengths, or a position at or before the cursor.
+            CounterOverflowError: a sub-counter would pass ``2**64 - 1``.
+            UnavailableError: the journal cannot grow.
+        """
+
+    def cursor(self, name: str) -> int | None:
+        """The last position of a named cursor, after a restart too; None where it never moved."""
+
+    def get(self, key: str) -> int:
+        """The value of exactly this key over all replicas; 0 for one that nobody counted. May be negative.
+
+        Raises:
+            UsageError: a key that is none.
+        """
+
+    def total(self, prefix: str | None = None, /) -> int:
+        """The sum of this key and all keys below it, exact beyond 64 bits.
+
+        Cost: does not depend on how many keys, replicas and restarts there are.
+        """
+
+    def get_aggregated_stat(self, prefix: str | None = None, /) -> int:
+        """:meth:`total`, never below 0."""
+
+    def children(self, prefix: str | None = None, /) -> dict[str, int]:
+        """The next components below ``prefix`` and the totals of their subtrees, sorted by name."""
+
+    def top(self, prefix: str | None = None, n: int = 10, /) -> list[tuple[str, int]]:
+        """The ``n`` largest keys at or below ``prefix`` with their values, ties by key."""
+
+    def items(self, prefix: str | None = None, /) -> Items:
+        """Iterate (key, value) at and below ``prefix``, sorted by key, as they are at the call."""
+
+    @staticmethod
+    def key(*parts: str | bytes) -> str:
+        """A key of arbitrary names, one component each.
+
+        A part that is empty, ``.`` or ``..``, holds ``/`` or is not UTF-8 is percent-encoded.
+
+        Raises:
+            UsageError: no part at all, or a key past the limits.
+        """
+
+    def _attach(self, engine: Engine) -> None: ...
+
+@final
+class Counter:
+    """One key of one open store, resolved."""
+
+    def inc(self, n: int | None = None, /) -> None:
+        """As ``increment`` of the key."""
+
+    def dec(self, n: int | None = None, /) -> None:
+        """As ``decrement`` of the key."""
+
+    @property
+    def key(self) -> str:
+        """The clean key."""
+
+    @property
+    def value(self) -> int:
+        """The value over all replicas, as ``get`` of the key."""
+
+@final
+class Items:
+    """An iterator over (key, value)."""
+
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> tuple[str, int]: ...
+
+@final
+class Identity:
+    """An Ed25519 private key: who a replica is.
+
+    Args:
+        data: the key as libp2p marshals it.
+
+    Raises:
+        UsageError: another kind of key, or bytes that are none.
+    """
+
+    def __new__(cls, data: bytes) -> Self: ...
+    @staticmethod
+    def generate() -> Identity:
+        """A new key, from the operating system's randomness."""
+
+    @property
+    def peer_id(self) -> str:
+        """The peer id, base58."""
+
+    def to_bytes(self) -> bytes:
+        """The key as libp2p marshals it: keep it secret."""
+
+    def sign(self, data: bytes) -> bytes:
+        """The Ed25519 signature of ``data``, 64 bytes."""
+
+@type_check_only
+class _Signer(Protocol):
+    @property
+    def peer_id(self) -> str: ...
+    def sign(self, data: bytes, /) -> bytes: ...
+
+def cid_of(prefix: bytes, block: bytes) -> bytes:
+    """The CID of ``block`` by bitswap's prefix (version, codec, hash, length as varints).
+
+    Raises:
+        RemoteError: a prefix that is none, or a hash that is not known.
+    """
+
+def check_block(cid: bytes, block: bytes) -> None:
+    """Return when ``block`` is what ``cid`` names.
+
+    Raises:
+        RemoteError: it is not, or ``cid`` is none.
+    """
+
+def clean_key(text: str) -> str:
+    """The key as go-datastore cleans it, with its leading ``/``. Checks no limits."""
+
+@final
+class Engine:
+    """The core and the live journal of one store: decides what is to be stored, wanted and announced.
+
+    Does no network and no datastore I/O: :class:`Effects` and :class:`FlushPlan` say what the caller does.
+    """
+
+    def __new__(
+        cls,
+        *,
+        topic: str,
+        native: bool,
+        hash: str,
+        peer_id: str,
+        announce_interval_s: float,
+        now_ms: int,
+        seed: int,
+    ) -> Self: ...
+    def load(self, blocks: Iterable[tuple[bytes, bytes]], own_head: bytes | None) -> list[tuple[bytes, str]]:
+        """Take stored blocks in; gives the damaged ones, with the reason."""
+
+    def load_cursors(self, cursors: Mapping[str, int]) -> None:
+        """Take the cursors of the last durable flush."""
+
+    def recover(self, leftover: Leftover, signer: _Signer, section: bytes) -> FlushPlan | None:
+        """Join the journal of a dead process; the plan publishes what exceeds the state.
+
+        ``section``: 16 fresh random bytes.
+        """
+
+    def start(
+        self,
+        journal_dir: str | PathLike[str],
+        random: bytes,
+        section: bytes,
+        table_seed: int,
+    ) -> None:
+        """Make the live journal. ``random`` is 96 fresh random bits, ``section`` 128, ``table_seed`` 64."""
+
+    def begin_flush(self, signer: _Signer) -> FlushPlan | None:
+        """Turn what is dirty into nodes; None when there is nothing. A retry gives the same bytes again."""
+
+    def flush_stored(self) -> None:
+        """The last plan is durable: it may be announced and served."""
+
+    def is_dirty(self) -> bool:
+        """Was anything counted since the last flush?"""
+
+    def has_written(self) -> bool:
+        """Did this process write a node?"""
+
+    def handle_payload(self, payload: bytes, peer: str | None) -> None:
+        """Take a broadcast in.
+
+        Raises:
+            RemoteError: it does not decode, or a block in it is not what its CID names.
+        """
+
+    def handle_block(self, cid: bytes, block: bytes) -> None:
+        """Take a fetched block in.
+
+        Raises:
+            RemoteError: the block does not decode, or is not what ``cid`` names.
+        """
+
+    def peer_connected(self, now_ms: int) -> None:
+        """A peer came: the heads are announced soon."""
+
+    def poll(self, now_ms: int) -> Effects:
+        """What has to be done now."""
+
+    def due_ms(self) -> int:
+        """When ``poll`` is due without anything happening."""
+
+    def holds(self, cid: bytes) -> bool:
+        """Was this block published or taken in?"""
+
+    def walk_down(self, cid: bytes, count: int) -> list[bytes]:
+        """At most ``count`` CIDs of blocks held, from ``cid`` down its links."""
+
+    def announcement(self) -> list[bytes]:
+        """The broadcast payloads that name all heads."""
+
+    def heads(self) -> dict[str, list[tuple[bytes, int]]]:
+        """The heads of each DAG with their heights, by DAG name."""
+
+    def status(self) -> dict[str, int | bool | dict[str, int]]:
+        """The engine's part of ``store.status()``."""
+
+    def stop_counting(self) -> None:
+        """Turn writers away: from here on they get ``ClosedError``."""
+
+    def finish(self, durable: bool) -> None:
+        """Let go of the live journal; ``durable``: all of it is in blocks, so it is removed."""
+
+    def ring(self) -> None:
+        """Wake whoever is in ``wait``."""
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait until something was counted after a flush, or somebody rang, or the time is over."""
+
+@final
+class Effects:
+    """What the outside has to do."""
+
+    @property
+    def store(self) -> list[tuple[bytes, bytes]]:
+        """(CID, block) to store."""
+
+    @property
+    def want(self) -> list[tuple[bytes, str | None]]:
+        """(CID, the peer that named it) to fetch."""
+
+    @property
+    def cancel(self) -> list[bytes]:
+        """CIDs no longer wanted."""
+
+    @property
+    def announce(self) -> list[bytes]:
+        """Payloads to broadcast."""
+
+    @property
+    def warnings(self) -> list[str]:
+        """Lines for the log."""
+
+@final
+class FlushPlan:
+    """Nodes of ours that have to become durable in one step."""
+
+    @property
+    def author(self) -> str | None:
+        """The peer id whose head moves; None where only cursors move."""
+
+    @property
+    def blocks(self) -> list[tuple[bytes, bytes]]:
+        """(CID, block), the head last."""
+
+    @property
+    def cursors(self) -> dict[str, int]:
+        """Positions that the blocks cover."""
+
+    @property
+    def is_retry(self) -> bool:
+        """The same plan was given before."""
+
+@final
+class Leftover:
+    """The journal of a dead process, locked.
+
+    Raises:
+        DataError: the header is damaged, or of a version that is not known.
+        UnavailableError: its maker lives.
+    """
+
+    def __new__(cls, path: str | PathLike[str]) -> Self: ...
+    @property
+    def replica(self) -> str:
+        """The peer id under which it counted."""
+
+    @property
+    def generation(self) -> str:
+        """Its generation, in hex."""
+
+    def remove(self) -> None:
+        """Remove the file: everything in it is durable elsewhere."""
+
+    def close(self) -> None:
+        """Let go of it; the file stays."""
+
+def leftovers(journal_dir: str | PathLike[str]) -> Sequence[str]:
+    """Paths of journals whose makers are dead, sorted."""
+
+def fork_epoch() -> int:
+    """How often this process's line was forked since the module was imported."""
+
+def guard_fd(fd: int) -> None:
+    """Have children of ``fork()`` close ``fd``.
+
+    Raises:
+        ValueError: a negative number.
+        UnavailableError: too many are guarded.
+    """
+
+def release_fd(fd: int) -> bool:
+    """Take ``fd`` back; False: this process does not own it, so leave the number alone."""
+
+def open_guarded(path: str | PathLike[str], flags: int, mode: int) -> int:
+    """Open a file that no forked child keeps open; close it with :func:`close_guarded`.
+
+    Raises:
+        OSError: as ``os.open``.
+        UnavailableError: too many are guarded, or other threads keep forking.
+    """
+
+def close_guarded(fd: int) -> bool:
+    """Close what :func:`open_guarded` gave, where this process owns it. Unlocks nothing."""
+
+def file_place(file: int | str | PathLike[str]) -> tuple[Literal["birth", "device"], int, int]:
+    """Where a file is, so that a copy is told from its original.
+
+    ``("birth", inode, birth time in ns)``, or ``("device", device, inode)`` where no birth time is told.
+
+    Raises:
+        OSError: no such file.
+    """
+
+def leak(object: object) -> None:
+    """Never free ``object``."""
+
+@final
+class ParentOnly:
+    """A reference that a forked child never gives back."""
+
+    def __new__(cls, object: object) -> Self: ...
+    @property
+    def object(self) -> object:
+        """What is referred to."""
+
+    @property
+    def inherited(self) -> bool:
+        """Did this process get it through ``fork()``?"""
