@@ -156,7 +156,10 @@ class DataDirectory:
         self._check_open()
         peer_id = self._chosen.identity.peer_id
         if self._chosen.outside:
-            log.warning("identity %s comes from outside and is in use elsewhere too: give each replica its own", peer_id)
+            log.warning(
+                "identity %s comes from outside and is in use elsewhere too: give each replica its own",
+                peer_id,
+            )
             return
         with self._writing:
             try:
@@ -188,7 +191,9 @@ class DataDirectory:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def _check_open(self) -> None:
@@ -220,7 +225,8 @@ def _make(path: Path) -> None:
         )
     if foreign:
         raise UsageError(
-            f"{path} holds other files ({foreign[0]!r}) and is no data directory: name a new or empty one", path=str(path)
+            f"{path} holds other files ({foreign[0]!r}) and is no data directory: name a new or empty one",
+            path=str(path),
         )
 
 
@@ -245,7 +251,9 @@ def _check_format(path: Path) -> None:
             format=found,
         )
     elif found != FORMAT_VERSION:
-        raise DataError(f"{path / 'format'} names format {found}, which never was: it is damaged", path=str(path))
+        raise DataError(
+            f"{path / 'format'} names format {found}, which never was: it is damaged", path=str(path)
+        )
 
 
 def _bind(path: Path, topic: str | None) -> str:
@@ -294,4 +302,6 @@ def _refused(path: Path, error: OSError) -> CrdtStatsError:
     }.get(error.errno or 0, said)
     if error.errno in (errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP):
         return UsageError(f"{path} can be no directory: {said}", path=str(path))
-    return UnavailableError(f"{path} cannot be opened: {why} ({error.filename or path})", path=str(path), errno=error.errno)
+    return UnavailableError(
+        f"{path} cannot be opened: {why} ({error.filename or path})", path=str(path), errno=error.errno
+    )

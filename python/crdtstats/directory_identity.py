@@ -45,7 +45,12 @@ class Record:
     replace: str | None = None
 
     def to_bytes(self) -> bytes:
-        fields = {"peer_id": self.peer_id, "place": self.place, "outside": self.outside, "replace": self.replace}
+        fields = {
+            "peer_id": self.peer_id,
+            "place": self.place,
+            "outside": self.outside,
+            "replace": self.replace,
+        }
         return json.dumps(fields).encode() + b"\n"
 
     @classmethod
@@ -166,7 +171,11 @@ def _take_given(
         return Chosen(given, outside=True)
     here = _core.file_place(lock_fd)
     if record is not None and record.outside and record.peer_id == given.peer_id and record.place != here:
-        log.warning("%s is a copy with the identity %s from outside: do not run the original too", directory, given.peer_id)
+        log.warning(
+            "%s is a copy with the identity %s from outside: do not run the original too",
+            directory,
+            given.peer_id,
+        )
     if own is not None:
         _keep(directory, own)
     new = Record(given.peer_id, here, outside=True)

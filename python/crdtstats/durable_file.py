@@ -68,7 +68,9 @@ def read_from(fd: int, path: Path, bytes_max: int) -> bytes:
     while len(data) <= bytes_max and (more := os.read(fd, bytes_max + 1 - len(data))):
         data += more
     if len(data) > bytes_max:
-        raise DataError(f"{path} is longer than {bytes_max} bytes: it is damaged", path=str(path), limit=bytes_max)
+        raise DataError(
+            f"{path} is longer than {bytes_max} bytes: it is damaged", path=str(path), limit=bytes_max
+        )
     return data
 
 

@@ -54,7 +54,9 @@ def open(
     if flush_interval_s is not None:
         flush_interval_s = settings.seconds("flush_interval_s", flush_interval_s)
     with contextlib.ExitStack() as undo:
-        directory = DataDirectory.open(path, network_topic=network.topic if network else None, identity=identity)
+        directory = DataDirectory.open(
+            path, network_topic=network.topic if network else None, identity=identity
+        )
         undo.callback(directory.close)
         bound = network or Network.of_topic(directory.topic)
         old_identities = directory.keys()
@@ -77,7 +79,7 @@ def open(
             native=bound.native,
             hash=hash or bound.hash,
             flush_interval_s=flush_interval_s or bound.flush_interval_s,
-            announce_interval_s=bound.announce_interval_s,
+            announce_interval_s=bound.rhythm_s,
             close_timeout_s=close_timeout_s,
             old_identities=old_identities,
             on_close=on_close,

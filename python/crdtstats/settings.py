@@ -63,18 +63,19 @@ class Network:
 
     def __post_init__(self) -> None:
         if self.psk is not None:
-            raise UsageError("private networks (psk) are not there yet: leave psk out, and keep listen to your own hosts")
+            raise UsageError(
+                "private networks (psk) are not there yet: leave psk out, and keep listen to your own hosts"
+            )
         check_name(self.name)
         object.__setattr__(self, "listen", _addresses("listen", self.listen))
         object.__setattr__(self, "peers", _addresses("peers", self.peers))
         for peer in self.peers:
             before, _, peer_id = peer.rpartition("/p2p/")
             if not before or not _PEER_ID.fullmatch(peer_id):
-                raise UsageError(f"{peer!r} does not say whom to expect: it has to end in /p2p/<peer id>", peer=peer)
-        interval_s = self.announce_interval_s
-        if interval_s is None:
-            interval_s = ANNOUNCE_INTERVAL_S if self.native else WARPNET_ANNOUNCE_INTERVAL_S
-        object.__setattr__(self, "announce_interval_s", seconds("announce_interval_s", interval_s))
+                raise UsageError(
+                    f"{peer!r} does not say whom to expect: it has to end in /p2p/<peer id>", peer=peer
+                )
+        object.__setattr__(self, "announce_interval_s", seconds("announce_interval_s", self.rhythm_s))
 
     @classmethod
     def warpnet(cls, **settings: Any) -> Network:
@@ -121,6 +122,13 @@ class Network:
         return "blake3" if self.native else "sha2-256"
 
     @property
+    def rhythm_s(self) -> float:
+        """``announce_interval_s`` with its default filled in."""
+        if self.announce_interval_s is not None:
+            return self.announce_interval_s
+        return ANNOUNCE_INTERVAL_S if self.native else WARPNET_ANNOUNCE_INTERVAL_S
+
+    @property
     def flush_interval_s(self) -> float:
         """Least seconds between two flushes, unless the user names another."""
         return FLUSH_INTERVAL_S if self.native else WARPNET_FLUSH_INTERVAL_S
@@ -144,7 +152,9 @@ def seconds(name: str, value: float, least: float = INTERVAL_S_MIN) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise UsageError(f"{name} is a number of seconds, not {type(value).__name__}", name=name)
     if not math.isfinite(value) or not least <= value <= INTERVAL_S_MAX:
-        raise UsageError(f"{name} is {value!r}, but has to lie between {least:g} and {INTERVAL_S_MAX:g} seconds", name=name)
+        raise UsageError(
+            f"{name} is {value!r}, but has to lie between {least:g} and {INTERVAL_S_MAX:g} seconds", name=name
+        )
     return float(value)
 
 
@@ -154,7 +164,9 @@ def _addresses(name: str, addresses: Sequence[str]) -> tuple[str, ...]:
     try:
         found = tuple(addresses)
     except TypeError:
-        raise UsageError(f"{name} is a list of multiaddrs, not {type(addresses).__name__}", name=name) from None
+        raise UsageError(
+            f"{name} is a list of multiaddrs, not {type(addresses).__name__}", name=name
+        ) from None
     for address in found:
         if not isinstance(address, str) or not address.startswith("/") or len(address) < 2:
             raise UsageError(f"{address!r} in {name} is no multiaddr like /ip4/127.0.0.1/tcp/4001", name=name)

@@ -45,7 +45,9 @@ def crash_at(step: int, call: Callable[[], object]) -> bool:
     return code == CRASHED
 
 
-def every_crash(directory: Path, prepare: Callable[[], None], call: Callable[[], object], check: Callable[[int], None]):
+def every_crash(
+    directory: Path, prepare: Callable[[], None], call: Callable[[], object], check: Callable[[int], None]
+):
     for step in range(STEPS_MAX):
         shutil.rmtree(directory, ignore_errors=True)
         prepare()
@@ -77,7 +79,9 @@ def test_a_crash_of_the_first_open_is_harmless(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("why", ["copied", "rotated"])
-def test_a_crash_while_the_identity_is_replaced_loses_no_key_and_keeps_no_place(why: str, tmp_path: Path) -> None:
+def test_a_crash_while_the_identity_is_replaced_loses_no_key_and_keeps_no_place(
+    why: str, tmp_path: Path
+) -> None:
     original, directory = tmp_path / "original", tmp_path / "d"
     with DataDirectory.open(original) as found:
         first = found.identity.peer_id
@@ -113,7 +117,9 @@ def test_a_crash_while_an_identity_from_outside_moves_in_loses_no_key(tmp_path: 
             assert found.identity.peer_id == identity.peer_id, step
             assert found.key_of(own[0], "j").peer_id == own[0], step
 
-    every_crash(directory, prepare, lambda: DataDirectory.open(directory, identity=identity.to_bytes()), check)
+    every_crash(
+        directory, prepare, lambda: DataDirectory.open(directory, identity=identity.to_bytes()), check
+    )
 
 
 def test_a_crash_while_a_rotation_is_asked_for_leaves_an_identity(tmp_path: Path) -> None:

@@ -52,7 +52,9 @@ def test_the_stored_identity_is_libp2ps_form_of_an_ed25519_key(tmp_path: Path) -
 def test_a_directory_opens_again_as_it_was(tmp_path: Path) -> None:
     with DataDirectory.open(tmp_path / "d", network_topic="/crdtstats/1/x") as directory:
         peer_id = directory.identity.peer_id
-        before = {name: (directory.path / name).read_bytes() for name in ("identity", "place", "network", "format")}
+        before = {
+            name: (directory.path / name).read_bytes() for name in ("identity", "place", "network", "format")
+        }
     for topic in (None, "/crdtstats/1/x"):
         with DataDirectory.open(str(tmp_path / "d"), network_topic=topic) as directory:
             assert directory.identity.peer_id == peer_id
@@ -74,7 +76,11 @@ def test_a_directory_in_use_names_its_holder(tmp_path: Path) -> None:
             DataDirectory.open(tmp_path / "d")
         code = "import sys; from crdtstats.directory import DataDirectory as D; D.open(sys.argv[1])"
         other = subprocess.run(
-            [sys.executable, "-c", code, str(tmp_path / "d")], capture_output=True, text=True, timeout=30, check=False
+            [sys.executable, "-c", code, str(tmp_path / "d")],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
         )
         assert f"UnavailableError: {tmp_path / 'd'} is in use by process {os.getpid()}:" in other.stderr
     assert (tmp_path / "d" / "lock").exists()
@@ -152,7 +158,9 @@ def test_a_link_inside_is_refused_for_a_copy_would_share_it(name: str, tmp_path:
 
 
 @pytest.mark.parametrize("name", ["identity", "network", "format"])
-@pytest.mark.parametrize("data", [b"", b"\x00" * 64, b"{", b"[]", b'{"topic": 1, "format": true}', b"x" * 9000, b"[" * 4000])
+@pytest.mark.parametrize(
+    "data", [b"", b"\x00" * 64, b"{", b"[]", b'{"topic": 1, "format": true}', b"x" * 9000, b"[" * 4000]
+)
 def test_a_damaged_file_is_named(name: str, data: bytes, tmp_path: Path) -> None:
     DataDirectory.open(tmp_path / "d").close()
     (tmp_path / "d" / name).write_bytes(data)
@@ -172,7 +180,9 @@ def test_a_pipe_instead_of_a_file_holds_up_nothing(tmp_path: Path) -> None:
 def test_a_newer_format_is_refused_by_name(tmp_path: Path) -> None:
     DataDirectory.open(tmp_path / "d").close()
     (tmp_path / "d" / "format").write_text('{"format": 2}')
-    with pytest.raises(DataError, match=r"newer version of crdtstats \(format 2, this one knows 1\): upgrade"):
+    with pytest.raises(
+        DataError, match=r"newer version of crdtstats \(format 2, this one knows 1\): upgrade"
+    ):
         DataDirectory.open(tmp_path / "d")
 
 

@@ -42,7 +42,9 @@ def test_every_call_on_an_inherited_directory_names_the_remedy(fork, tmp_path: P
 
 
 @FORKS
-def test_a_child_that_closes_or_drops_the_directory_leaves_the_lock_with_the_parent(fork, tmp_path: Path) -> None:
+def test_a_child_that_closes_or_drops_the_directory_leaves_the_lock_with_the_parent(
+    fork, tmp_path: Path
+) -> None:
     held = [DataDirectory.open(tmp_path / "d")]
 
     def close_and_drop() -> str:
@@ -61,7 +63,9 @@ def test_a_child_that_closes_or_drops_the_directory_leaves_the_lock_with_the_par
 
 
 @FORKS
-def test_a_child_opens_its_own_directory_and_closing_the_inherited_one_does_not_touch_it(fork, tmp_path: Path) -> None:
+def test_a_child_opens_its_own_directory_and_closing_the_inherited_one_does_not_touch_it(
+    fork, tmp_path: Path
+) -> None:
     with DataDirectory.open(tmp_path / "parent") as inherited:
 
         def open_own() -> bool:
@@ -106,7 +110,9 @@ time.sleep(60)
 
 
 def test_a_killed_prefork_server_frees_its_directory_while_its_workers_live(tmp_path: Path) -> None:
-    server = subprocess.Popen([sys.executable, "-c", PREFORK, str(tmp_path / "d")], stdout=subprocess.PIPE, text=True)
+    server = subprocess.Popen(
+        [sys.executable, "-c", PREFORK, str(tmp_path / "d")], stdout=subprocess.PIPE, text=True
+    )
     workers: list[int] = []
     try:
         assert server.stdout is not None

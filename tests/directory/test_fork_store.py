@@ -82,7 +82,9 @@ time.sleep(60)
 
 
 def test_a_killed_prefork_server_lost_nothing_and_its_directory_opens_within_a_second(tmp_path: Path) -> None:
-    server = subprocess.Popen([sys.executable, "-c", PREFORK, str(tmp_path / "d")], stdout=subprocess.PIPE, text=True)
+    server = subprocess.Popen(
+        [sys.executable, "-c", PREFORK, str(tmp_path / "d")], stdout=subprocess.PIPE, text=True
+    )
     workers: list[int] = []
     try:
         assert server.stdout is not None

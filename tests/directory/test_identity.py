@@ -41,7 +41,9 @@ def warnings(caplog: pytest.LogCaptureFixture):
 
 
 @pytest.mark.parametrize("options", ["-r", "-a"])
-def test_a_copy_takes_a_new_identity_once_and_keeps_the_old_key(options: str, tmp_path: Path, warnings) -> None:
+def test_a_copy_takes_a_new_identity_once_and_keeps_the_old_key(
+    options: str, tmp_path: Path, warnings
+) -> None:
     original, copy = tmp_path / "original", tmp_path / "copy"
     first, _, _ = opened(original)
     subprocess.run(["cp", options, str(original), str(copy)], check=True)
@@ -57,7 +59,9 @@ def test_a_copy_takes_a_new_identity_once_and_keeps_the_old_key(options: str, tm
     assert warnings() == []
     assert stat.S_IMODE(os.stat(copy / "keys" / first).st_mode) == 0o600
     with DataDirectory.open(copy) as directory:
-        assert directory.key_of(first, "j").sign(b"x") == _core.Identity((original / "identity").read_bytes()).sign(b"x")
+        assert directory.key_of(first, "j").sign(b"x") == _core.Identity(
+            (original / "identity").read_bytes()
+        ).sign(b"x")
 
 
 def test_a_copy_of_a_copy_keeps_all_older_keys(tmp_path: Path) -> None:
@@ -100,7 +104,9 @@ def test_an_older_backup_written_over_the_files_of_a_newer_identity_is_a_copy(tm
     assert (replaced, keys) == (first, {first})
 
 
-@pytest.mark.parametrize("data", [None, b"", b"\x00" * 100, b"{}", b'{"peer_id": 1}', b"[" * 4000, b"x" * 9000])
+@pytest.mark.parametrize(
+    "data", [None, b"", b"\x00" * 100, b"{}", b'{"peer_id": 1}', b"[" * 4000, b"x" * 9000]
+)
 def test_an_unknown_place_counts_as_another(data: bytes | None, tmp_path: Path, warnings) -> None:
     first, _, _ = opened(tmp_path / "a")
     if data is None:
@@ -120,7 +126,10 @@ def test_a_lost_identity_is_said_and_replaced(tmp_path: Path, warnings) -> None:
     assert second != first
     assert (replaced, keys) == (first, set())
     assert f"the key of {first} is missing" in warnings()[0]
-    with DataDirectory.open(tmp_path / "a") as directory, pytest.raises(DataError, match="j.journal.*keys") as caught:
+    with (
+        DataDirectory.open(tmp_path / "a") as directory,
+        pytest.raises(DataError, match=r"j\.journal.*keys") as caught,
+    ):
         directory.key_of(first, directory.journal_dir / "j.journal")
     assert caught.value.peer_id == first
 
@@ -178,7 +187,9 @@ def test_an_identity_from_outside_is_used_and_never_stored(tmp_path: Path) -> No
     assert not (tmp_path / "d" / "identity").exists()
 
 
-@pytest.mark.parametrize("given", [b"", b"junk", RSA_KEY, bytes.fromhex("08011240") + bytes(64), 7, "/nowhere/key", "a\0b"])
+@pytest.mark.parametrize(
+    "given", [b"", b"junk", RSA_KEY, bytes.fromhex("08011240") + bytes(64), 7, "/nowhere/key", "a\0b"]
+)
 def test_a_wrong_identity_from_outside_is_refused_before_anything_is_made(given, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="identity"):
         DataDirectory.open(tmp_path / "d", identity=given)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from crdtstats import _core
+from crdtstats.errors import UnavailableError
 from tests.directory.child import fork_in_c, fork_in_python, in_child
 
 FORKS = pytest.mark.parametrize("fork", [fork_in_python, fork_in_c])
@@ -97,15 +98,16 @@ def test_guarded_files_are_closed_on_exec_and_made_with_the_given_mode(tmp_path:
 
 
 def test_a_full_table_is_refused_and_nothing_is_lost() -> None:
-    from crdtstats.errors import UnavailableError
+    taken: list[int] = []
 
-    fake = list(range(100_000, 100_000 + 2000))
-    taken = []
+    def fill() -> None:
+        for fd in range(100_000, 102_000):
+            _core.guard_fd(fd)
+            taken.append(fd)
+
     try:
         with pytest.raises(UnavailableError, match="guarded"):
-            for fd in fake:
-                _core.guard_fd(fd)
-                taken.append(fd)
+            fill()
         before = len(os.listdir("/proc/self/fd"))
         with pytest.raises(UnavailableError):
             open_null()

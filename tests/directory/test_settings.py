@@ -57,7 +57,9 @@ def test_good_names_are_taken(name: str) -> None:
     assert Network(name).topic == f"/crdtstats/1/{name}"
 
 
-@pytest.mark.parametrize("name", ["", "a" * 129, "a/b", "..", ".", "-a", "a b", "a\n", "é", "\ud800", None, 1, b"a"])
+@pytest.mark.parametrize(
+    "name", ["", "a" * 129, "a/b", "..", ".", "-a", "a b", "a\n", "é", "\ud800", None, 1, b"a"]
+)
 def test_bad_names_are_refused(name) -> None:
     with pytest.raises(UsageError, match="name"):
         Network(name)
@@ -76,7 +78,16 @@ def test_bad_addresses_are_refused(field: str, value) -> None:
         Network(**{field: value})
 
 
-@pytest.mark.parametrize("peer", ["/ip4/127.0.0.1/tcp/4001", "/p2p/x", "/ip4/127.0.0.1/p2p/", "/ip4/127.0.0.1/p2p/junk", PEER + "/p2p-circuit"])
+@pytest.mark.parametrize(
+    "peer",
+    [
+        "/ip4/127.0.0.1/tcp/4001",
+        "/p2p/x",
+        "/ip4/127.0.0.1/p2p/",
+        "/ip4/127.0.0.1/p2p/junk",
+        PEER + "/p2p-circuit",
+    ],
+)
 def test_a_peer_without_an_id_at_its_end_is_refused(peer: str) -> None:
     with pytest.raises(UsageError, match="/p2p/<peer id>"):
         Network(peers=[peer])
