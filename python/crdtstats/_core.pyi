@@ -22,9 +22,15 @@ __all__ = [
     "ParentOnly",
     "__version__",
     "check_block",
+    "cid",
     "cid_of",
     "clean_key",
     "close_guarded",
+    "decode_broadcast",
+    "decode_node",
+    "encode_broadcast",
+    "encode_key_component",
+    "encode_node",
     "file_place",
     "fork_epoch",
     "guard_fd",
@@ -202,8 +208,44 @@ def check_block(cid: bytes, block: bytes) -> None:
         RemoteError: it is not, or ``cid`` is none.
     """
 
+def cid(block: bytes, hash: str) -> bytes:
+    """The CIDv1 of a node. Raises ``UsageError`` for a hash that is not written."""
+
 def clean_key(text: str) -> str:
     """The key as go-datastore cleans it, with its leading ``/``. Checks no limits."""
+
+def encode_key_component(part: bytes) -> str:
+    """One key component that stands for ``part``, percent-encoded where it has to be."""
+
+def encode_node(
+    links: list[bytes],
+    put: list[tuple[str, str, bytes]],
+    removed: list[tuple[str, str, bytes]],
+    priority: int,
+    dag_name: str,
+) -> bytes:
+    """The block of an unsigned node; elements are (key, id, value). Raises ``UsageError``."""
+
+def decode_node(
+    block: bytes, topic: str | None
+) -> tuple[
+    list[bytes],
+    list[tuple[str, str, bytes]],
+    list[tuple[str, str, bytes]],
+    int,
+    str,
+    tuple[bytes, bytes, int, int, bool] | None,
+    tuple[Literal["valid", "unsigned", "invalid"], str | None] | None,
+    bool,
+]:
+    """Links, elements, tombstones, priority, dagName, (author, section, sequence, kind, newer version),
+    (signature, signer; only with ``topic``), exact form. Raises ``RemoteError``."""
+
+def encode_broadcast(heads: list[tuple[bytes, str, bytes | None]]) -> bytes:
+    """The payload of heads (CID, dagName, block). Raises ``UsageError``."""
+
+def decode_broadcast(payload: bytes) -> list[tuple[bytes, str, bytes | None]]:
+    """The heads of a payload. Raises ``RemoteError``."""
 
 @final
 class Engine:

@@ -13,7 +13,7 @@ import os
 import threading
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 from crdtstats import durable_file
 from crdtstats.directory_identity import Chosen, choose, identity_from_outside, keys_in, request_new
@@ -284,7 +284,7 @@ def _read_record(path: Path, name: str, kind: type[T]) -> T | None:
         record = json.loads(data)
     except (ValueError, RecursionError):
         record = None
-    value = record.get(name) if isinstance(record, dict) else None
+    value = cast("dict[str, object]", record).get(name) if isinstance(record, dict) else None
     if not isinstance(value, kind) or isinstance(value, bool):
         raise DataError(f"{path} is damaged: restore it from a backup of this directory", path=str(path))
     return value

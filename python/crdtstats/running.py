@@ -101,7 +101,9 @@ class Running:
         try:
             self._load()
             self._recover()
-            self.engine.start(str(journal_dir), os.urandom(12), os.urandom(16), int.from_bytes(os.urandom(8), "big"))
+            self.engine.start(
+                str(journal_dir), os.urandom(12), os.urandom(16), int.from_bytes(os.urandom(8), "big")
+            )
             self.replicator.start()
             host.on_peer(self.replicator.peer_changed)
             if threads:
@@ -158,7 +160,9 @@ class Running:
     def _start_threads(self) -> None:
         self._threads = [threading.Thread(target=self._drive, name="crdtstats-replicator", daemon=True)]
         if self._broadcaster is not None:
-            self._threads.append(threading.Thread(target=self._listen, name="crdtstats-listener", daemon=True))
+            self._threads.append(
+                threading.Thread(target=self._listen, name="crdtstats-listener", daemon=True)
+            )
         for thread in self._threads:
             thread.start()
 
@@ -224,18 +228,16 @@ class Running:
             self._closed = True
         self.engine.stop_counting()
         deadline = self._clock() + self._close_timeout_s
-        failure: UnavailableError | None = None
+        durable = False
         try:
             self.flush()
+            durable = True
             if self._broadcaster is not None and self._threads:
                 self._leave(deadline)
-        except UnavailableError as error:
-            failure = error
         finally:
             self._stop()
-            self.engine.finish(failure is None)
-        if failure is not None:
-            raise failure
+            # Whatever went wrong: what no block holds stays in the journal, and the next open publishes it.
+            self.engine.finish(durable)
 
     def _leave(self, deadline: float) -> None:
         """Wait until a connected peer was sent our head, and has fetched what it wants of it."""
@@ -243,7 +245,9 @@ class Running:
             return
         while not self._host.connections():
             if self._clock() >= deadline:
-                logger.warning("closed without a connected peer: what was counted is seen when the store opens again")
+                logger.warning(
+                    "closed without a connected peer: what was counted is seen when the store opens again"
+                )
                 return
             time.sleep(0.02)
         # A peer that has just connected may not have subscribed yet: say it more than once, then wait for its wants.

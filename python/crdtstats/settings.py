@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from crdtstats.errors import UsageError
 
@@ -134,7 +134,7 @@ class Network:
         return FLUSH_INTERVAL_S if self.native else WARPNET_FLUSH_INTERVAL_S
 
 
-def check_name(name: str) -> None:
+def check_name(name: object) -> None:
     """Raise ``UsageError`` unless ``name`` can be the name of a native network."""
     if not isinstance(name, str):
         raise UsageError(f"a network's name is text, not {type(name).__name__}")
@@ -147,7 +147,7 @@ def check_name(name: str) -> None:
         )
 
 
-def seconds(name: str, value: float, least: float = INTERVAL_S_MIN) -> float:
+def seconds(name: str, value: object, least: float = INTERVAL_S_MIN) -> float:
     """``value`` as seconds. Raises ``UsageError`` unless ``least`` ≤ value ≤ a day."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise UsageError(f"{name} is a number of seconds, not {type(value).__name__}", name=name)
@@ -158,16 +158,18 @@ def seconds(name: str, value: float, least: float = INTERVAL_S_MIN) -> float:
     return float(value)
 
 
-def _addresses(name: str, addresses: Sequence[str]) -> tuple[str, ...]:
+def _addresses(name: str, addresses: object) -> tuple[str, ...]:
     if isinstance(addresses, (str, bytes)):
         raise UsageError(f"{name} is a list of multiaddrs, not one: write {name}=[{addresses!r}]", name=name)
     try:
-        found = tuple(addresses)
+        found = tuple(cast("Iterable[object]", addresses))
     except TypeError:
         raise UsageError(
             f"{name} is a list of multiaddrs, not {type(addresses).__name__}", name=name
         ) from None
+    texts: list[str] = []
     for address in found:
         if not isinstance(address, str) or not address.startswith("/") or len(address) < 2:
             raise UsageError(f"{address!r} in {name} is no multiaddr like /ip4/127.0.0.1/tcp/4001", name=name)
-    return found
+        texts.append(address)
+    return tuple(texts)

@@ -84,7 +84,9 @@ class Storage:
         except ValueError as error:
             raise DataError("the stored cursors are damaged", key=CURSORS_KEY) from error
 
-    def put_flush(self, author: str, blocks: Sequence[tuple[bytes, bytes]], cursors: Mapping[str, int]) -> None:
+    def put_flush(
+        self, author: str, blocks: Sequence[tuple[bytes, bytes]], cursors: Mapping[str, int]
+    ) -> None:
         """Store nodes of ours, the move of their author's head and the cursors, in one durable step.
 
         Where a datastore has no real batch it must still write in this order: blocks, sync, head, sync.

@@ -90,7 +90,9 @@ class CRDTStatsStore(_core.Counters):
             cleanup.callback(call)
         try:
             if journal_dir is None:
-                journal_dir = cleanup.enter_context(tempfile.TemporaryDirectory(prefix="crdtstats-", dir=_ram_dir()))
+                journal_dir = cleanup.enter_context(
+                    tempfile.TemporaryDirectory(prefix="crdtstats-", dir=_ram_dir())
+                )
             self._running = Running(
                 datastore=datastore,
                 host=host,
@@ -162,7 +164,9 @@ class CRDTStatsStore(_core.Counters):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def _check_open(self) -> None:

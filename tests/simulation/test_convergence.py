@@ -135,6 +135,6 @@ def test_replicas_become_equal_to_what_was_acknowledged(first: int) -> None:
     for seed in range(first, min(first + PER_TEST, SEEDS)):
         try:
             play(seed)
-        except BaseException:
-            print(f"seed {seed}")
+        except BaseException as error:
+            error.add_note(f"seed {seed}")
             raise

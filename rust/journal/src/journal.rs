@@ -12,21 +12,19 @@ use crate::error::{AddError, JournalError};
 use crate::file::{self, JournalFile};
 use crate::generation::Generation;
 use crate::header::{HEADER_BYTES, Header, REPLICA_BYTES_MAX, SECTION_AT, SEQUENCE_AT};
-use crate::intent::{self, CURSOR_NAME_BYTES_MAX, IntentRecord, Move};
+use crate::intent::{IntentRecord, Move};
 use crate::map::Map;
 use crate::mix::Mixer;
 use crate::place;
 use crate::queue::Queue;
-use crate::record::{Checksums, DIRTY, KEY_BYTES_MAX, Kind, META_AT, Meta, TEXT_AT, UNREAD, span};
+use crate::record::{
+    Checksums, DIRTY, KEY_BYTES_MAX, Kind, META_AT, Meta, TEXT_AT, UNREAD, is_same_text, span,
+};
 use crate::slot::{DECR_AT, INCR_AT, Side, Slot, Slots};
 use crate::table::Table;
 
 /// The second word of the key table's hash seed: any constant.
 const TABLE_SEED: u64 = 0x510e_527f_ade6_82d1;
-/// How many keys of a batch are on their way from memory at once: more than line-fill buffers, fewer than a page.
-const GROUP: usize = 32;
-/// A batch larger than this does not keep its scratch memory.
-const SCRATCH_KEPT: usize = 1 << 16;
 
 /// The journal of one writer process and one generation. Made fresh, locked until it is dropped.
 ///
@@ -35,16 +33,16 @@ const SCRATCH_KEPT: usize = 1 << 16;
 /// dropping it there does nothing at all (the fork handler closes [`Journal::raw_fd`]).
 pub struct Journal {
     pub(crate) map: Map,
-    table: Table,
-    mixer: Mixer,
+    pub(crate) table: Table,
+    pub(crate) mixer: Mixer,
     /// Where the next record goes.
     end: usize,
     unread: Queue,
     dirty: Queue,
-    sums: Checksums,
-    cursors: BTreeMap<String, Slot>,
-    intent: Option<IntentRecord>,
-    scratch: Vec<Move>,
+    pub(crate) sums: Checksums,
+    pub(crate) cursors: BTreeMap<String, Slot>,
+    pub(crate) intent: Option<IntentRecord>,
+    pub(crate) scratch: Vec<Move>,
     file: JournalFile,
     replica: String,
     generation: Generation,
@@ -127,39 +125,6 @@ impl Journal {
         }
     }
 
-    /// [`Journal::find_or_insert`] of many keys, appended to `slots` in their order. Faster for many cold keys: their
-    /// cache misses overlap.
-    ///
-    /// # Errors
-    /// As there. `slots` then ends before the refused key; keys that were inserted stay, with counts of 0.
-    pub fn find_or_insert_all(
-        &mut self,
-        keys: &[&[u8]],
-        slots: &mut Vec<Slot>,
-    ) -> Result<(), JournalError> {
-        slots.reserve(keys.len());
-        let mut hashes = [0; GROUP];
-        for group in keys.chunks(GROUP) {
-            for (hash, key) in hashes.iter_mut().zip(group) {
-                *hash = self.mixer.mix(key);
-                self.table.prefetch(*hash);
-            }
-            for (hash, _) in hashes.iter().zip(group) {
-                if let Some(slot) = self.table.guess(*hash) {
-                    self.map.prefetch(slot.offset());
-                }
-            }
-            for (hash, key) in hashes.iter().zip(group) {
-                let slot = match self.find_hashed(*hash, key) {
-                    Some(slot) => slot,
-                    None => self.insert(*hash, key)?,
-                };
-                slots.push(slot);
-            }
-        }
-        Ok(())
-    }
-
     /// Makes room for `keys` more keys of `text_bytes` in all, so that inserting them cannot fail for want of it.
     ///
     /// # Errors
@@ -226,53 +191,6 @@ impl Journal {
             self.list(slot, DIRTY | UNREAD);
         }
         Ok(())
-    }
-
-    /// Adds a batch of (slot, increments, decrements): all of it, or nothing when it is refused. A slot may come
-    /// several times.
-    ///
-    /// With a cursor (name, position) the batch and the cursor move in one step that `kill -9` cannot split; the
-    /// position must be beyond the one held. Without one, a kill can leave a part of the batch counted.
-    ///
-    /// # Errors
-    /// `Overflow`, `ForeignSlot`, `CursorName`, `CursorBehind`, `Full`, `TooLarge`, `NoMemory`: nothing was counted.
-    pub fn add_batch(
-        &mut self,
-        batch: &[(Slot, u64, u64)],
-        cursor: Option<(&str, u64)>,
-    ) -> Result<(), JournalError> {
-        if cursor.is_none() && self.fits_surely(batch) {
-            for (slot, incr, decr) in batch {
-                let (held_incr, held_decr) = self.read(*slot);
-                self.map
-                    .store(slot.offset() + INCR_AT, held_incr.saturating_add(*incr));
-                self.map
-                    .store(slot.offset() + DECR_AT, held_decr.saturating_add(*decr));
-                if incr | decr != 0 {
-                    self.list(*slot, DIRTY | UNREAD);
-                }
-            }
-            return Ok(());
-        }
-        let mut moves = std::mem::take(&mut self.scratch);
-        let done = self.add_moves(batch, cursor, &mut moves);
-        moves.clear();
-        moves.shrink_to(SCRATCH_KEPT);
-        self.scratch = moves;
-        done
-    }
-
-    /// The position of a cursor, if a batch has moved it in this journal.
-    pub fn cursor(&self, name: &str) -> Option<u64> {
-        self.cursors.get(name).and_then(|slot| self.position(*slot))
-    }
-
-    /// All cursors that have a position, sorted by name.
-    pub fn cursors(&self) -> Vec<(String, u64)> {
-        self.cursors
-            .iter()
-            .filter_map(|(name, slot)| Some((name.clone(), self.position(*slot)?)))
-            .collect()
     }
 
     /// Moves up to `max` slots, oldest first, from the unread list to the end of `out`; values are read afterwards.
@@ -379,21 +297,25 @@ impl Journal {
     }
 
     #[inline]
-    fn meta(&self, slot: Slot) -> Option<Meta> {
+    pub(crate) fn meta(&self, slot: Slot) -> Option<Meta> {
         self.map.load(slot.offset() + META_AT).map(Meta)
     }
 
     #[inline]
-    fn find_hashed(&self, hash: u64, key: &[u8]) -> Option<Slot> {
-        self.table.find(hash, |slot| {
-            self.meta(slot)
-                .is_some_and(|meta| meta.text_bytes() == key.len())
-                && self.map.bytes(slot.offset() + TEXT_AT, key.len()) == key
-        })
+    pub(crate) fn find_hashed(&self, hash: u64, key: &[u8]) -> Option<Slot> {
+        self.table.find(hash, |slot| self.has_text(slot, key))
+    }
+
+    #[inline]
+    pub(crate) fn has_text(&self, slot: Slot, key: &[u8]) -> bool {
+        let is_as_long = self
+            .meta(slot)
+            .is_some_and(|meta| meta.text_bytes() == key.len());
+        is_as_long && is_same_text(self.map.bytes(slot.offset() + TEXT_AT, key.len()), key)
     }
 
     #[cold]
-    fn insert(&mut self, hash: u64, key: &[u8]) -> Result<Slot, JournalError> {
+    pub(crate) fn insert(&mut self, hash: u64, key: &[u8]) -> Result<Slot, JournalError> {
         let why = match key.len() {
             0 => Some("is empty"),
             1..=KEY_BYTES_MAX => std::str::from_utf8(key).err().map(|_| "is not UTF-8"),
@@ -412,7 +334,12 @@ impl Journal {
     }
 
     /// Adds a record with `body` bytes after its text. The store of its meta word is its birth.
-    fn append(&mut self, kind: Kind, text: &[u8], body: usize) -> Result<Slot, JournalError> {
+    pub(crate) fn append(
+        &mut self,
+        kind: Kind,
+        text: &[u8],
+        body: usize,
+    ) -> Result<Slot, JournalError> {
         let bytes = span(text.len()).saturating_add(body);
         self.make_room(bytes)?;
         let offset = self.end;
@@ -427,7 +354,7 @@ impl Journal {
         Ok(slot)
     }
 
-    /// Reserves and maps so that `bytes` more fit, and a word of zeros after them.
+    /// Reserves and maps so that `bytes` more fit.
     #[inline]
     fn make_room(&mut self, bytes: usize) -> Result<(), JournalError> {
         if bytes <= self.map.mapped() - self.end {
@@ -452,7 +379,7 @@ impl Journal {
             .map_err(|error| JournalError::io("map", &self.file.path, error))
     }
 
-    fn too_large(&self) -> JournalError {
+    pub(crate) fn too_large(&self) -> JournalError {
         JournalError::TooLarge {
             path: self.file.path.clone(),
             limit: self.map.limit() as u64,
@@ -461,7 +388,7 @@ impl Journal {
 
     /// Puts a slot on the lists of those `flags` that it does not have yet.
     #[inline]
-    fn list(&mut self, slot: Slot, flags: u64) {
+    pub(crate) fn list(&mut self, slot: Slot, flags: u64) {
         let Some(meta) = self.meta(slot).filter(|meta| meta.is_key()) else {
             return;
         };
@@ -484,149 +411,6 @@ impl Journal {
                 self.map.store(slot.offset() + META_AT, meta.0 & !flag);
             }
         }
-    }
-
-    /// Whether no slot can overflow, whichever of them repeat: a cheap check that is right but for huge counts.
-    fn fits_surely(&self, batch: &[(Slot, u64, u64)]) -> bool {
-        let total = batch.iter().try_fold(0u64, |sum, (_, incr, decr)| {
-            sum.checked_add(*incr)?.checked_add(*decr)
-        });
-        let Some(total) = total else {
-            return false;
-        };
-        batch.iter().all(|(slot, _, _)| {
-            let (incr, decr) = self.read(*slot);
-            incr.max(decr).checked_add(total).is_some()
-                && self.meta(*slot).is_some_and(Meta::is_key)
-        })
-    }
-
-    fn add_moves(
-        &mut self,
-        batch: &[(Slot, u64, u64)],
-        cursor: Option<(&str, u64)>,
-        moves: &mut Vec<Move>,
-    ) -> Result<(), JournalError> {
-        self.collate(batch, moves)?;
-        if let Some((name, position)) = cursor {
-            let cursor = self.cursor_record(name, position)?;
-            let intent = self.intent_record(moves.len())?;
-            // From here on nothing can be refused.
-            intent.write(&mut self.map, self.sums, moves, cursor, position);
-            intent::apply(&mut self.map, moves);
-            self.map.store(cursor.offset() + INCR_AT, position);
-            self.map.store(cursor.offset() + DECR_AT, 1);
-            intent.clear(&mut self.map);
-        } else {
-            intent::apply(&mut self.map, moves);
-        }
-        for step in moves.iter() {
-            self.list(step.slot, DIRTY | UNREAD);
-        }
-        Ok(())
-    }
-
-    /// Sums a batch by slot and gives the new absolute values, sorted by slot; slots that do not move are left out.
-    fn collate(
-        &self,
-        batch: &[(Slot, u64, u64)],
-        moves: &mut Vec<Move>,
-    ) -> Result<(), JournalError> {
-        moves.clear();
-        if moves.try_reserve(batch.len()).is_err() {
-            return Err(JournalError::NoMemory { words: batch.len() });
-        }
-        moves.extend(batch.iter().map(|(slot, incr, decr)| Move {
-            slot: *slot,
-            incr: *incr,
-            decr: *decr,
-        }));
-        moves.sort_unstable_by_key(|step| step.slot);
-        let mut overflow = None;
-        moves.dedup_by(|step, kept| {
-            if step.slot != kept.slot {
-                return false;
-            }
-            match (
-                kept.incr.checked_add(step.incr),
-                kept.decr.checked_add(step.decr),
-            ) {
-                (Some(incr), Some(decr)) => (kept.incr, kept.decr) = (incr, decr),
-                _ => overflow = Some(kept.slot),
-            }
-            true
-        });
-        for step in moves.iter_mut() {
-            if !self.meta(step.slot).is_some_and(Meta::is_key) {
-                return Err(JournalError::ForeignSlot);
-            }
-            let (incr, decr) = self.read(step.slot);
-            match (incr.checked_add(step.incr), decr.checked_add(step.decr)) {
-                (Some(new_incr), Some(new_decr)) => (step.incr, step.decr) = (new_incr, new_decr),
-                _ => overflow = overflow.or(Some(step.slot)),
-            }
-        }
-        if let Some(slot) = overflow {
-            return Err(JournalError::Overflow {
-                key: self.key(slot).to_owned(),
-            });
-        }
-        moves.retain(|step| self.read(step.slot) != (step.incr, step.decr));
-        Ok(())
-    }
-
-    fn position(&self, slot: Slot) -> Option<u64> {
-        let (position, has_one) = self.read(slot);
-        (has_one == 1).then_some(position)
-    }
-
-    /// The record of a cursor that may move to `position`; made where there is none.
-    fn cursor_record(&mut self, name: &str, position: u64) -> Result<Slot, JournalError> {
-        if name.is_empty() || name.len() > CURSOR_NAME_BYTES_MAX {
-            return Err(JournalError::CursorName {
-                max: CURSOR_NAME_BYTES_MAX,
-                bytes: name.len(),
-            });
-        }
-        if let Some(slot) = self.cursors.get(name).copied() {
-            return match self.position(slot) {
-                Some(held) if position <= held => Err(JournalError::CursorBehind {
-                    name: name.to_owned(),
-                    held,
-                    asked: position,
-                }),
-                _ => Ok(slot),
-            };
-        }
-        let slot = self.append(Kind::Cursor, name.as_bytes(), 0)?;
-        self.cursors.insert(name.to_owned(), slot);
-        Ok(slot)
-    }
-
-    /// An intent record with room for so many entries: the one there is, or a new one at least twice as large.
-    fn intent_record(&mut self, entries: usize) -> Result<IntentRecord, JournalError> {
-        if let Some(record) = self.intent.filter(|record| record.capacity >= entries) {
-            return Ok(record);
-        }
-        let double = self
-            .intent
-            .map_or(intent::ENTRIES_MIN, |record| record.capacity * 2);
-        let made = self.make_intent(entries.max(double));
-        // On a full disk the smallest that does.
-        let record = match made {
-            Err(JournalError::Full { .. }) if entries < double => self.make_intent(entries)?,
-            other => other?,
-        };
-        self.intent = Some(record);
-        Ok(record)
-    }
-
-    fn make_intent(&mut self, capacity: usize) -> Result<IntentRecord, JournalError> {
-        let bytes = intent::body_bytes(capacity).filter(|_| u32::try_from(capacity).is_ok());
-        let bytes = bytes.ok_or_else(|| self.too_large())?;
-        let text = (capacity as u64).to_le_bytes();
-        let offset = self.append(Kind::Intent, &text, bytes)?.offset();
-        Ok(IntentRecord { offset, capacity })
     }
 }
 

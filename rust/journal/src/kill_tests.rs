@@ -33,6 +33,7 @@ fn die_after(directory: &Directory, stores: u64, work: impl Fn(&mut Journal)) ->
     let died = journal.map.stores_left == 0;
     let leftover = Leftover::open(&journal.abandon().unwrap()).unwrap();
     assert!(leftover.cursors_believed());
+    assert_eq!(leftover.dropped().intents, 0, "a kill tears no intent");
     let entries = leftover.entries().map(|entry| entry.unwrap());
     let found = entries
         .map(|entry| (entry.key, (entry.incr, entry.decr)))

@@ -21,6 +21,7 @@ compile_error!(
     "the journal maps little-endian words of a file into a 64-bit address space, with Linux calls"
 );
 
+mod batch;
 mod error;
 mod file;
 mod generation;

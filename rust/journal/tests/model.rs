@@ -1,0 +1,451 @@
+//! The journal against a map, growth, files, locks, damage.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod directory;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::FileExt;
+
+use arbtest::arbitrary::Unstructured;
+use arbtest::arbtest;
+use crdtstats_journal::{
+    AddError, Generation, Journal, JournalError, KEY_BYTES_MAX, Leftover, Side, Slot, leftovers,
+};
+use directory::Directory;
+
+const ONE: Generation = Generation([0xab; 16]);
+
+fn create(directory: &Directory) -> Journal {
+    Journal::create(directory.path(), "replica", ONE, 5).unwrap()
+}
+
+fn counts(leftover: &Leftover) -> BTreeMap<String, (u64, u64)> {
+    let entries = leftover.entries().map(|entry| entry.unwrap());
+    entries
+        .map(|entry| (entry.key, (entry.incr, entry.decr)))
+        .collect()
+}
+
+#[derive(Default)]
+struct Model {
+    counts: BTreeMap<String, (u64, u64)>,
+    cursors: BTreeMap<String, u64>,
+    dirty: BTreeSet<Slot>,
+    unread: BTreeSet<Slot>,
+}
+
+/// Few keys, so that they repeat; of all lengths, so that tails and page borders are met.
+fn key(u: &mut Unstructured<'_>) -> arbtest::arbitrary::Result<String> {
+    let number = u.int_in_range(0..=60usize)?;
+    let filling = if number % 20 == 0 { 3000 } else { number };
+    Ok(format!("k{number}/{}", "x".repeat(filling)))
+}
+
+/// Mostly small amounts, now and then one that overflows soon.
+fn amount(u: &mut Unstructured<'_>) -> arbtest::arbitrary::Result<u64> {
+    Ok(match u.int_in_range(0..=9)? {
+        0 => u64::MAX / 3,
+        1 => u64::MAX,
+        _ => u.int_in_range(0..=5)?,
+    })
+}
+
+fn step(
+    u: &mut Unstructured<'_>,
+    journal: &mut Journal,
+    model: &mut Model,
+) -> arbtest::arbitrary::Result<()> {
+    match u.int_in_range(0..=9)? {
+        0..=3 => {
+            let (key, n, is_incr) = (key(u)?, amount(u)?, u.arbitrary::<bool>()?);
+            let slot = journal.find_or_insert(key.as_bytes()).unwrap();
+            assert_eq!(
+                (journal.find(key.as_bytes()), journal.key(slot)),
+                (Some(slot), key.as_str())
+            );
+            let held = model.counts.entry(key).or_default();
+            let (side, word) = if is_incr {
+                (Side::Incr, &mut held.0)
+            } else {
+                (Side::Decr, &mut held.1)
+            };
+            let got = journal.add(slot, side, n);
+            match word.checked_add(n) {
+                Some(sum) => {
+                    assert_eq!(got, Ok(()));
+                    *word = sum;
+                    if n > 0 {
+                        model.dirty.insert(slot);
+                        model.unread.insert(slot);
+                    }
+                }
+                None => assert_eq!(got, Err(AddError::Overflow)),
+            }
+            assert_eq!(journal.read(slot), *held);
+            assert_eq!(journal.slots().read(slot), *held);
+        }
+        4..=6 => {
+            let count = u.int_in_range(0..=100usize)?;
+            let mut rows = Vec::new();
+            for _ in 0..count {
+                rows.push((
+                    key(u)?,
+                    u.int_in_range(0..=3u64)?,
+                    u.int_in_range(0..=3u64)?,
+                ));
+            }
+            if u.ratio(1, 4)? {
+                rows.push((key(u)?, amount(u)?, amount(u)?));
+            }
+            let keys: Vec<&[u8]> = rows.iter().map(|row| row.0.as_bytes()).collect();
+            let mut slots = Vec::new();
+            journal.find_or_insert_all(&keys, &mut slots).unwrap();
+            let batch: Vec<_> = slots
+                .iter()
+                .zip(&rows)
+                .map(|(slot, row)| (*slot, row.1, row.2))
+                .collect();
+            let name = format!("cursor{}", u.int_in_range(0..=2)?);
+            let cursor = if u.arbitrary()? {
+                Some((name.as_str(), u.int_in_range(0..=40u64)?))
+            } else {
+                None
+            };
+            let got = journal.add_batch(&batch, cursor);
+            let mut next = model.counts.clone();
+            let fits = rows.iter().all(|(key, incr, decr)| {
+                let held = next.entry(key.clone()).or_default();
+                match (held.0.checked_add(*incr), held.1.checked_add(*decr)) {
+                    (Some(incr), Some(decr)) => {
+                        *held = (incr, decr);
+                        true
+                    }
+                    _ => false,
+                }
+            });
+            let is_behind = cursor.is_some_and(|(name, position)| {
+                model
+                    .cursors
+                    .get(name)
+                    .is_some_and(|held| position <= *held)
+            });
+            match got {
+                Ok(()) => {
+                    assert!(fits && !is_behind);
+                    model.counts = next;
+                    if let Some((name, position)) = cursor {
+                        model.cursors.insert(name.to_owned(), position);
+                    }
+                    for (slot, incr, decr) in batch {
+                        if incr | decr != 0 {
+                            model.dirty.insert(slot);
+                            model.unread.insert(slot);
+                        }
+                    }
+                }
+                Err(JournalError::Overflow { .. }) => assert!(!fits),
+                Err(JournalError::CursorBehind { .. }) => assert!(is_behind),
+                Err(error) => panic!("{error}"),
+            }
+        }
+        7 => {
+            let mut taken = Vec::new();
+            journal.take_dirty(u.int_in_range(0..=30)?, &mut taken);
+            for slot in &taken {
+                assert!(model.dirty.remove(slot));
+            }
+            if u.arbitrary()? {
+                for slot in taken {
+                    journal.mark_dirty(slot);
+                    model.dirty.insert(slot);
+                }
+            }
+        }
+        8 => {
+            let mut taken = Vec::new();
+            journal.take_unread(u.int_in_range(0..=30)?, &mut taken);
+            for slot in taken {
+                assert!(model.unread.remove(&slot));
+            }
+        }
+        _ => {
+            for (key, held) in &model.counts {
+                let slot = journal.find(key.as_bytes()).unwrap();
+                assert_eq!(journal.read(slot), *held);
+            }
+        }
+    }
+    assert_eq!(
+        (journal.dirty_len(), journal.unread_len()),
+        (model.dirty.len(), model.unread.len())
+    );
+    let cursors: Vec<_> = model.cursors.clone().into_iter().collect();
+    assert_eq!(journal.cursors(), cursors);
+    Ok(())
+}
+
+#[test]
+fn it_counts_as_a_map_does_and_recovers_the_same() {
+    arbtest(|u| {
+        let directory = Directory::new();
+        let (mut journal, mut model) = (create(&directory), Model::default());
+        while !u.is_empty() {
+            step(u, &mut journal, &mut model)?;
+        }
+        let leftover = Leftover::open(&journal.abandon().unwrap()).unwrap();
+        model.counts.retain(|_, held| *held != (0, 0));
+        assert_eq!(counts(&leftover), model.counts);
+        assert_eq!(
+            leftover.cursors(),
+            model.cursors.into_iter().collect::<Vec<_>>()
+        );
+        assert!(leftover.cursors_believed());
+        assert_eq!(leftover.dropped(), crdtstats_journal::Dropped::default());
+        Ok(())
+    })
+    .budget_ms(4_000);
+}
+
+#[test]
+fn slots_stay_where_they_are_while_the_file_grows() {
+    let directory = Directory::new();
+    let mut journal = create(&directory);
+    let view = journal.slots();
+    let first = journal.find_or_insert(b"first").unwrap();
+    journal.add(first, Side::Decr, 7).unwrap();
+    let reader = std::thread::spawn(move || {
+        let mut last = 0;
+        while last < 200_000 {
+            let (incr, decr) = view.read(first);
+            assert!(incr >= last && decr == 7);
+            last = incr;
+            std::thread::yield_now();
+        }
+    });
+    for i in 0..200_000u64 {
+        let slot = journal
+            .find_or_insert(format!("key/{i}").as_bytes())
+            .unwrap();
+        journal.add(slot, Side::Incr, i).unwrap();
+        journal.add(first, Side::Incr, 1).unwrap();
+    }
+    reader.join().unwrap();
+    assert_eq!(journal.len(), 200_001);
+    for i in 0..200_000u64 {
+        let slot = journal.find(format!("key/{i}").as_bytes()).unwrap();
+        assert_eq!(journal.read(slot), (i, 0));
+    }
+    assert!(journal.find(b"key/200000").is_none());
+    // Growth is proportional: at most half as much again is reserved.
+    assert!(journal.allocated_bytes() < journal.used_bytes() * 8 / 5);
+    let leftover = Leftover::open(&journal.abandon().unwrap()).unwrap();
+    assert_eq!(leftover.entries().count(), 200_000); // key/0 counted nothing
+}
+
+#[test]
+fn keys_and_names_that_no_record_can_hold_are_refused() {
+    let directory = Directory::new();
+    let mut journal = create(&directory);
+    let longest = "k".repeat(KEY_BYTES_MAX);
+    let longer = "k".repeat(KEY_BYTES_MAX + 1);
+    for bad in [b"".as_slice(), b"\xff", longer.as_bytes()] {
+        assert!(matches!(
+            journal.find_or_insert(bad),
+            Err(JournalError::Key { .. })
+        ));
+    }
+    let slot = journal.find_or_insert(longest.as_bytes()).unwrap();
+    for name in ["", &"n".repeat(256)] {
+        let got = journal.add_batch(&[(slot, 1, 0)], Some((name, 1)));
+        assert!(matches!(got, Err(JournalError::CursorName { .. })));
+    }
+    assert_eq!(journal.read(slot), (0, 0));
+    journal
+        .add_batch(&[(slot, 1, 0)], Some((&"n".repeat(255), 0)))
+        .unwrap();
+    let leftover = Leftover::open(&journal.abandon().unwrap()).unwrap();
+    assert_eq!(counts(&leftover), BTreeMap::from([(longest, (1, 0))]));
+    assert_eq!(leftover.cursors(), [("n".repeat(255), 0)]);
+}
+
+#[test]
+fn a_slot_of_another_journal_is_refused_where_it_can_be_told() {
+    let directory = Directory::new();
+    let mut large = create(&directory);
+    let mut small = Journal::create(directory.path(), "replica", Generation([1; 16]), 5).unwrap();
+    let mut foreign = Vec::new();
+    for i in 0..10_000 {
+        foreign.push(large.find_or_insert(format!("key/{i}").as_bytes()).unwrap());
+    }
+    let last = *foreign.last().unwrap();
+    assert_eq!(small.add(last, Side::Incr, 1), Err(AddError::ForeignSlot));
+    assert!(matches!(
+        small.add_batch(&[(last, 1, 1)], None),
+        Err(JournalError::ForeignSlot)
+    ));
+    assert!(matches!(
+        small.add_batch(&[(last, 1, 1)], Some(("c", 1))),
+        Err(JournalError::ForeignSlot)
+    ));
+    assert_eq!(
+        (small.read(last), small.key(last), small.slots().read(last)),
+        ((0, 0), "", (0, 0))
+    );
+}
+
+#[test]
+fn a_live_journal_is_no_leftover_and_an_abandoned_one_is() {
+    let directory = Directory::new();
+    assert!(
+        leftovers(&directory.path().join("missing"))
+            .unwrap()
+            .is_empty()
+    );
+    let journal = create(&directory);
+    let view = journal.slots();
+    assert!(journal.path().ends_with(format!("{ONE}.journal")));
+    assert_eq!(ONE.to_string(), "ab".repeat(16));
+    assert!(leftovers(directory.path()).unwrap().is_empty());
+    assert!(matches!(
+        Leftover::open(journal.path()),
+        Err(JournalError::Locked { .. })
+    ));
+    // The generation is taken.
+    assert!(Journal::create(directory.path(), "replica", ONE, 5).is_err());
+    let path = journal.abandon().unwrap();
+    let leftover = Leftover::open(&path).unwrap();
+    assert!(matches!(
+        Leftover::open(&path),
+        Err(JournalError::Locked { .. })
+    ));
+    leftover.remove().unwrap();
+    assert!(matches!(
+        Leftover::open(&path),
+        Err(JournalError::Gone { .. })
+    ));
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+    drop(view);
+}
+
+#[test]
+fn what_a_dead_maker_left_is_removed_and_foreign_files_are_not() {
+    let directory = Directory::new();
+    let names = ["x.journal-tmp", "notes.txt", "y.journal.damaged"];
+    for name in names {
+        fs::write(directory.path().join(name), "x").unwrap();
+    }
+    fs::create_dir(directory.path().join("z.journal")).unwrap();
+    assert!(leftovers(directory.path()).unwrap().is_empty());
+    assert!(!directory.path().join(names[0]).exists());
+    assert!(directory.path().join(names[1]).exists() && directory.path().join(names[2]).exists());
+}
+
+#[test]
+fn a_damaged_header_is_set_aside_and_a_later_format_is_left_alone() {
+    let directory = Directory::new();
+    let make = || {
+        let mut journal = create(&directory);
+        let slot = journal.find_or_insert(b"a").unwrap();
+        journal.add(slot, Side::Incr, 1).unwrap();
+        journal.abandon().unwrap()
+    };
+    for round in 0..3 {
+        let path = make();
+        fs::OpenOptions::new()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .write_all_at(b"?", 40)
+            .unwrap();
+        let Err(JournalError::Damaged { aside, .. }) = Leftover::open(&path) else {
+            panic!("round {round}");
+        };
+        assert!(
+            aside.exists() && !path.exists() && leftovers(directory.path()).unwrap().is_empty()
+        );
+    }
+    for short in [0, 1, 4095] {
+        let path = make();
+        fs::OpenOptions::new()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_len(short)
+            .unwrap();
+        assert!(matches!(
+            Leftover::open(&path),
+            Err(JournalError::Damaged { .. })
+        ));
+    }
+    let path = make();
+    fs::OpenOptions::new()
+        .write(true)
+        .open(&path)
+        .unwrap()
+        .write_all_at(&[2], 8)
+        .unwrap();
+    let before = fs::read(&path).unwrap();
+    assert!(matches!(
+        Leftover::open(&path),
+        Err(JournalError::Version { version: 2, .. })
+    ));
+    assert_eq!(fs::read(&path).unwrap(), before);
+}
+
+#[test]
+fn the_header_tells_what_was_noted_and_a_copy_loses_belief() {
+    let directory = Directory::new();
+    let mut journal = create(&directory);
+    let slot = journal.find_or_insert(b"a").unwrap();
+    journal
+        .add_batch(&[(slot, 3, 1)], Some(("orders", 12)))
+        .unwrap();
+    journal.note_flushed([9; 16], 77);
+    journal.sync().unwrap();
+    let path = journal.abandon().unwrap();
+    let copy = directory.path().join("copy.journal");
+    fs::copy(&path, &copy).unwrap();
+    for (path, believed) in [(&path, true), (&copy, false)] {
+        let leftover = Leftover::open(path).unwrap();
+        assert_eq!(
+            (leftover.replica(), leftover.generation()),
+            ("replica", ONE)
+        );
+        assert_eq!(leftover.section_sequence(), ([9; 16], 77));
+        assert_eq!(leftover.cursors(), [("orders".to_owned(), 12)]);
+        assert_eq!(
+            counts(&leftover),
+            BTreeMap::from([("a".to_owned(), (3, 1))])
+        );
+        assert_eq!(leftover.cursors_believed(), believed);
+    }
+}
+
+#[test]
+fn a_file_cut_anywhere_is_read_up_to_there() {
+    let directory = Directory::new();
+    let mut journal = create(&directory);
+    let mut ends = Vec::new();
+    for i in 0..200u64 {
+        let slot = journal
+            .find_or_insert(format!("key/{i}").as_bytes())
+            .unwrap();
+        journal.add(slot, Side::Incr, i + 1).unwrap();
+        ends.push(journal.used_bytes());
+    }
+    let bytes = fs::read(journal.path()).unwrap();
+    let cut = directory.path().join("cut.journal");
+    for length in 4096..ends[199] + 8 {
+        fs::write(&cut, &bytes[..length as usize]).unwrap();
+        let found = Leftover::open(&cut).unwrap().entries().count();
+        let whole = ends.iter().filter(|end| **end <= length).count();
+        assert_eq!(found, whole, "{length}");
+    }
+}
