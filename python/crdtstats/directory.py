@@ -281,10 +281,10 @@ def _read_record(path: Path, name: str, kind: type[T]) -> T | None:
     if data is None:
         return None
     try:
-        record: Any = json.loads(data)
+        record = json.loads(data)
     except (ValueError, RecursionError):
         record = None
-    value: Any = cast("dict[str, Any]", record).get(name) if isinstance(record, dict) else None
+    value = cast("dict[str, object]", record).get(name) if isinstance(record, dict) else None
     if not isinstance(value, kind) or isinstance(value, bool):
         raise DataError(f"{path} is damaged: restore it from a backup of this directory", path=str(path))
     return value

@@ -58,35 +58,35 @@ class Record:
         """``None``: not there, or not readable; then nobody knows the place, and it counts as another."""
         try:
             data = durable_file.read(directory / "place", PLACE_BYTES_MAX)
-            read: Any = None if data is None else json.loads(data)
+            fields = None if data is None else json.loads(data)
         except (ValueError, RecursionError, DataError):
-            read = None
-        if not isinstance(read, dict):
+            fields = None
+        if not isinstance(fields, dict):
             return None
-        fields = cast("dict[str, Any]", read)
-        peer_id, place = fields.get("peer_id"), cast("list[Any]", fields.get("place"))
-        if not isinstance(peer_id, str) or not isinstance(place, list) or len(place) != 3:
+        fields = cast("dict[str, object]", fields)
+        peer_id, place, replace = fields.get("peer_id"), fields.get("place"), fields.get("replace")
+        if not isinstance(peer_id, str) or not isinstance(place, list):
             return None
-        replace = fields.get("replace")
-        return cls(
-            peer_id,
-            (str(place[0]), place[1], place[2]),
-            fields.get("outside") is True,
-            None if replace is None else str(replace),
-        )
+        match cast("list[object]", place):
+            case [str(kind), int(first), int(second)]:
+                reason = None if replace is None else str(replace)
+                return cls(peer_id, (kind, first, second), fields.get("outside") is True, reason)
+            case _:
+                return None
 
 
-def identity_from_outside(given: bytes | str | os.PathLike[str]) -> Any:
+def identity_from_outside(given: object) -> Any:
     """The identity in ``given``: a marshalled private key, or the path of one.
 
     Raises ``UsageError`` for what is no Ed25519 key or cannot be read.
     """
     if isinstance(given, (bytes, bytearray, memoryview)):
-        data, name = bytes(given), "identity"
+        data, name = bytes(cast("bytes", given)), "identity"
     elif isinstance(given, (str, os.PathLike)):
-        name = f"identity {os.fspath(given)!r}"
+        path = os.fspath(cast("str | os.PathLike[str]", given))
+        name = f"identity {path!r}"
         try:
-            with open(given, "rb") as file:
+            with open(path, "rb") as file:
                 data = file.read(KEY_BYTES_MAX + 1)
         except (OSError, ValueError) as error:
             raise UsageError(f"{name} cannot be read: {getattr(error, 'strerror', None) or error}") from error

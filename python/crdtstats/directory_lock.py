@@ -6,6 +6,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import time
 from pathlib import Path
 
 from crdtstats import _core
@@ -14,6 +15,10 @@ from crdtstats.errors import DataError, UnavailableError
 LOCK_TRIES_MAX = 10
 """The directory was replaced between opening and locking; somebody who does that ten times has other troubles."""
 PID_BYTES_MAX = 20
+DYING_S_MAX = 1.0
+"""A holder that was just killed may have forked: its child lets go as soon as it runs. On a busy machine that
+takes some milliseconds."""
+DYING_POLL_S = 0.01
 
 
 class DirectoryLock:
@@ -48,25 +53,23 @@ class DirectoryLock:
                 f"{path} has to be a regular file: remove it while nobody uses it", path=str(path)
             )
         self._fd = _core.open_guarded(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            holder = _pid_in(self._fd)
-            self._close()
-            if error.errno not in (errno.EWOULDBLOCK, errno.EAGAIN):
-                raise UnavailableError(
-                    f"{path.parent}: its file system cannot lock ({error.strerror}); choose another one",
-                    path=str(path.parent),
-                ) from error
-            who = "another process" if holder is None else f"process {holder}"
-            if holder == os.getpid():
-                who += " (this one)"
-            raise UnavailableError(
-                f"{path.parent} is in use by {who}: a data directory is used by one process at a time, "
-                "close it there first",
-                path=str(path.parent),
-                pid=holder,
-            ) from None
+        deadline = time.monotonic() + DYING_S_MAX
+        while True:
+            try:
+                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except OSError as error:
+                holder = _pid_in(self._fd)
+                if error.errno not in (errno.EWOULDBLOCK, errno.EAGAIN):
+                    self._close()
+                    raise UnavailableError(
+                        f"{path.parent}: its file system cannot lock ({error.strerror}); choose another one",
+                        path=str(path.parent),
+                    ) from error
+            if holder is None or not _is_dead(holder) or time.monotonic() > deadline:
+                self._close()
+                raise _in_use(path.parent, holder)
+            time.sleep(DYING_POLL_S)
 
     @property
     def fd(self) -> int:
@@ -102,3 +105,25 @@ def _pid_in(fd: int) -> int | None:
         return int(os.pread(fd, PID_BYTES_MAX, 0))
     except (ValueError, OSError):
         return None
+
+
+def _is_dead(pid: int) -> bool:
+    """Gone, or a zombie. A process of another namespace looks gone too: then a busy lock costs one wait."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stat:
+            return stat.read().rpartition(b")")[2].split()[0] in (b"Z", b"X")
+    except (FileNotFoundError, ProcessLookupError):
+        return os.path.exists("/proc/self/stat")
+    except (OSError, IndexError):
+        return False
+
+
+def _in_use(directory: Path, holder: int | None) -> UnavailableError:
+    who = "another process" if holder is None else f"process {holder}"
+    if holder == os.getpid():
+        who += " (this one)"
+    return UnavailableError(
+        f"{directory} is in use by {who}: a data directory is used by one process at a time, close it there first",
+        path=str(directory),
+        pid=holder,
+    )

@@ -48,8 +48,7 @@ def open(
 
     Cost: some 20 ms and fsyncs for a new directory; with a network a child process of half a second.
     """
-    if network is not None and not isinstance(network, Network):
-        raise UsageError(f"network is a crdtstats.Network, not {type(network).__name__}")
+    _check_network(network)
     close_timeout_s = settings.seconds("close_timeout_s", close_timeout_s, 0.0)
     if flush_interval_s is not None:
         flush_interval_s = settings.seconds("flush_interval_s", flush_interval_s)
@@ -79,7 +78,7 @@ def open(
             native=bound.native,
             hash=hash or bound.hash,
             flush_interval_s=flush_interval_s or bound.flush_interval_s,
-            announce_interval_s=bound.announce_interval_s or settings.ANNOUNCE_INTERVAL_S,
+            announce_interval_s=bound.rhythm_s,
             close_timeout_s=close_timeout_s,
             old_identities=old_identities,
             on_close=on_close,
@@ -87,6 +86,11 @@ def open(
         )
         undo.pop_all()
     return store
+
+
+def _check_network(network: object) -> None:
+    if network is not None and not isinstance(network, Network):
+        raise UsageError(f"network is a crdtstats.Network, not {type(network).__name__}")
 
 
 def _datastore(directory: DataDirectory, datastore: str | Datastore | None) -> str | Datastore:

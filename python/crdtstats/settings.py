@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from crdtstats.errors import UsageError
 
@@ -32,6 +32,8 @@ NATIVE_TOPIC_PREFIX = "/crdtstats/1/"
 WARPNET_TOPIC = "/warpnet/stats/1.0.0"
 LISTEN_DEFAULT = ("/ip4/127.0.0.1/tcp/0",)
 
+_PEER_ID = re.compile(r"[A-Za-z0-9]{44,128}")
+"""Base58 of a multihash, or a CID; the network node reads it in full."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -69,14 +71,11 @@ class Network:
         object.__setattr__(self, "peers", _addresses("peers", self.peers))
         for peer in self.peers:
             before, _, peer_id = peer.rpartition("/p2p/")
-            if not before or not peer_id or "/" in peer_id:
+            if not before or not _PEER_ID.fullmatch(peer_id):
                 raise UsageError(
                     f"{peer!r} does not say whom to expect: it has to end in /p2p/<peer id>", peer=peer
                 )
-        interval_s = self.announce_interval_s
-        if interval_s is None:
-            interval_s = ANNOUNCE_INTERVAL_S if self.native else WARPNET_ANNOUNCE_INTERVAL_S
-        object.__setattr__(self, "announce_interval_s", seconds("announce_interval_s", interval_s))
+        object.__setattr__(self, "announce_interval_s", seconds("announce_interval_s", self.rhythm_s))
 
     @classmethod
     def warpnet(cls, **settings: Any) -> Network:
@@ -123,12 +122,19 @@ class Network:
         return "blake3" if self.native else "sha2-256"
 
     @property
+    def rhythm_s(self) -> float:
+        """``announce_interval_s`` with its default filled in."""
+        if self.announce_interval_s is not None:
+            return self.announce_interval_s
+        return ANNOUNCE_INTERVAL_S if self.native else WARPNET_ANNOUNCE_INTERVAL_S
+
+    @property
     def flush_interval_s(self) -> float:
         """Least seconds between two flushes, unless the user names another."""
         return FLUSH_INTERVAL_S if self.native else WARPNET_FLUSH_INTERVAL_S
 
 
-def check_name(name: str) -> None:
+def check_name(name: object) -> None:
     """Raise ``UsageError`` unless ``name`` can be the name of a native network."""
     if not isinstance(name, str):
         raise UsageError(f"a network's name is text, not {type(name).__name__}")
@@ -141,7 +147,7 @@ def check_name(name: str) -> None:
         )
 
 
-def seconds(name: str, value: float, least: float = INTERVAL_S_MIN) -> float:
+def seconds(name: str, value: object, least: float = INTERVAL_S_MIN) -> float:
     """``value`` as seconds. Raises ``UsageError`` unless ``least`` ≤ value ≤ a day."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise UsageError(f"{name} is a number of seconds, not {type(value).__name__}", name=name)
@@ -152,16 +158,18 @@ def seconds(name: str, value: float, least: float = INTERVAL_S_MIN) -> float:
     return float(value)
 
 
-def _addresses(name: str, addresses: Sequence[str]) -> tuple[str, ...]:
+def _addresses(name: str, addresses: object) -> tuple[str, ...]:
     if isinstance(addresses, (str, bytes)):
         raise UsageError(f"{name} is a list of multiaddrs, not one: write {name}=[{addresses!r}]", name=name)
     try:
-        found = tuple(addresses)
+        found = tuple(cast("Iterable[object]", addresses))
     except TypeError:
         raise UsageError(
             f"{name} is a list of multiaddrs, not {type(addresses).__name__}", name=name
         ) from None
+    texts: list[str] = []
     for address in found:
         if not isinstance(address, str) or not address.startswith("/") or len(address) < 2:
             raise UsageError(f"{address!r} in {name} is no multiaddr like /ip4/127.0.0.1/tcp/4001", name=name)
-    return found
+        texts.append(address)
+    return tuple(texts)

@@ -28,6 +28,7 @@ use crdtstats_core::replica::{Config, Replica};
 use crdtstats_journal::{Generation, Journal, Slot, Slots};
 use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
+use std::os::fd::RawFd;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -113,6 +114,12 @@ impl Engine {
         let _ = self.slots.set(journal.slots());
         self.counting().journal = Some(journal);
         Ok(())
+    }
+
+    /// The descriptor that holds the live journal's lock: it must not live on in a forked child.
+    #[must_use]
+    pub fn journal_fd(&self) -> Option<RawFd> {
+        self.counting().journal.as_ref().map(Journal::raw_fd)
     }
 
     /// Rings when something was counted after a quiet time.

@@ -1,6 +1,7 @@
 //! `Engine`: what the replicator and the life cycle of a store call.
 
 use crate::errors::{closed, data, internal, overflow, remote, unavailable, usage};
+use crate::process::Guarded;
 use crate::signer::with_signer;
 use crdtstats_core::cid::{Cid, HashKind};
 use crdtstats_core::error::WireError;
@@ -78,6 +79,9 @@ fn plan(py: Python<'_>, plan: Plan) -> FlushPlan {
 #[pyclass(frozen, module = "crdtstats._core")]
 pub struct Engine {
     engine: Arc<crdtstats_engine::Engine>,
+    /// The live journal's descriptor: a forked child closes it, or the journal would stay locked as long as the
+    /// child lives.
+    journal: Guarded,
 }
 
 impl Engine {
@@ -119,6 +123,7 @@ impl Engine {
         };
         Ok(Engine {
             engine: Arc::new(crdtstats_engine::Engine::new(config, me, now_ms, seed)),
+            journal: Guarded::none(),
         })
     }
 
@@ -195,7 +200,10 @@ impl Engine {
         }
         self.engine
             .start(&journal_dir, Generation(generation), section, table_seed)
-            .map_err(|error| engine_error(py, error))
+            .map_err(|error| engine_error(py, error))?;
+        self.engine
+            .journal_fd()
+            .map_or(Ok(()), |fd| self.journal.guard(fd))
     }
 
     fn begin_flush(
@@ -324,6 +332,7 @@ impl Engine {
     }
 
     fn finish(&self, py: Python<'_>, durable: bool) -> PyResult<()> {
+        self.journal.release();
         py.detach(|| self.engine.finish(durable))
             .map_err(|error| engine_error(py, error))
     }

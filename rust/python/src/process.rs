@@ -63,6 +63,46 @@ pub fn release(fd: RawFd) -> bool {
         })
 }
 
+/// One guarded descriptor that somebody else closes: released before that, at the latest on drop.
+#[derive(Debug)]
+pub struct Guarded {
+    fd: AtomicI32,
+    epoch: u32,
+}
+
+impl Guarded {
+    pub fn none() -> Self {
+        Self {
+            fd: AtomicI32::new(NO_FD),
+            epoch: fork_epoch(),
+        }
+    }
+
+    /// Guards `fd`, in the place of an earlier one.
+    pub fn guard(&self, fd: RawFd) -> PyResult<()> {
+        self.release();
+        if !guard(fd) {
+            return Err(table_full());
+        }
+        self.fd.store(fd, Ordering::Release);
+        Ok(())
+    }
+
+    /// In a forked child nothing happens: there the number may be another file's by now.
+    pub fn release(&self) {
+        let fd = self.fd.swap(NO_FD, Ordering::AcqRel);
+        if self.epoch == fork_epoch() {
+            release(fd);
+        }
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
 extern "C" fn before_fork() {
     FORKS_BEGUN.fetch_add(1, Ordering::SeqCst);
 }
@@ -74,7 +114,8 @@ extern "C" fn after_fork_in_parent() {
 extern "C" fn after_fork_in_child() {
     EPOCH.fetch_add(1, Ordering::Relaxed);
     FORKS_OVER.store(FORKS_BEGUN.load(Ordering::Relaxed), Ordering::Relaxed);
-    for slot in &GUARDED {
+    // Last in, first out: whoever gets the directory's lock then finds its journals' locks free too.
+    for slot in GUARDED.iter().rev() {
         let fd = slot.swap(NO_FD, Ordering::Relaxed);
         if fd >= 0 {
             // SAFETY: close(2) is async-signal-safe, and `guard` was told that the child is to close this.
