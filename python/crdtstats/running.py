@@ -202,6 +202,13 @@ class Running:
     def flush(self) -> None:
         self.replicator.flush(self._clock())
 
+    def addrs(self, timeout_s: float) -> tuple[str, ...]:
+        """Where peers reach us, once the host listens; ``()`` where it never will. Raises ``UnavailableError``."""
+        wait_ready = getattr(self._host, "wait_ready", None)
+        if wait_ready is not None:
+            wait_ready(timeout_s)
+        return tuple(getattr(self._host, "addrs", ()))
+
     def status(self) -> dict[str, Any]:
         status: dict[str, Any] = self.engine.status()
         for reason, count in self.replicator.dropped.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
 import time
 import weakref
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from crdtstats.protocols import Broadcaster, CRDTRouter, Datastore, Exchange, Host
 
 STATS_REPO_NAME = "/STATS"
+LISTEN_TIMEOUT_S = 10.0
+"""How long ``addrs`` waits for the network node: its start takes half a second, several on a busy machine."""
 
 _open_stores: weakref.WeakSet[CRDTStatsStore] = weakref.WeakSet()
 
@@ -90,9 +93,9 @@ class CRDTStatsStore(_core.Counters):
             cleanup.callback(call)
         try:
             if journal_dir is None:
-                journal_dir = cleanup.enter_context(
-                    tempfile.TemporaryDirectory(prefix="crdtstats-", dir=_ram_dir())
-                )
+                # Not TemporaryDirectory: its own finalizer would remove the parent's journals in a forked child.
+                journal_dir = tempfile.mkdtemp(prefix="crdtstats-", dir=_ram_dir())
+                cleanup.callback(shutil.rmtree, journal_dir, ignore_errors=True)
             self._running = Running(
                 datastore=datastore,
                 host=host,
@@ -141,6 +144,20 @@ class CRDTStatsStore(_core.Counters):
         """
         self._check_open()
         return self._running.status()
+
+    @property
+    def addrs(self) -> tuple[str, ...]:
+        """Where peers reach this store: multiaddrs that end in ``/p2p/<peer id>``, for ``Network(peers=...)``.
+
+        Waits up to ``LISTEN_TIMEOUT_S`` until the network node listens, half a second after the open as a rule;
+        later it returns at once. ``()`` without a network.
+
+        Raises:
+            UnavailableError: the node cannot listen, or not in time; it goes on trying.
+            ClosedError: the store is closed.
+        """
+        self._check_open()
+        return self._running.addrs(LISTEN_TIMEOUT_S)
 
     def step(self, now_s: float) -> float:
         """Drive a store that was made with ``threads=False``; gives when to call again at the latest."""
@@ -192,7 +209,8 @@ def _after_fork_in_child() -> None:
     for store in list(_open_stores):
         _core.leak(store)
         _core.leak(store._running)  # pyright: ignore[reportPrivateUsage]
-        store._finalizer.detach()  # pyright: ignore[reportPrivateUsage]
+        # What is to be closed stays referenced for ever: collected, it would be closed.
+        _core.leak(store._finalizer.detach())  # pyright: ignore[reportPrivateUsage]
         store._running.abandon_after_fork()  # pyright: ignore[reportPrivateUsage]
 
 

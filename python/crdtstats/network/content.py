@@ -1,7 +1,8 @@
-"""Is this block what its CID says? The answer comes from the Rust core where it is built in."""
+"""Is this block what its CID says? The answer comes from the Rust core."""
 
 from __future__ import annotations
 
+from crdtstats._core import check_block, cid_of
 from crdtstats.errors import RemoteError
 
 CID_BYTES_MAX = 168
@@ -49,11 +50,6 @@ def prefix_of(cid: bytes) -> bytes:
         _, position = read_uvarint(cid, position)
     return cid[:position]
 
-
-try:
-    from crdtstats._core import check_block, cid_of  # type: ignore[import-not-found]
-except ImportError:
-    from crdtstats.network._content_fallback import check_block, cid_of
 
 __all__ = [
     "BLOCK_BYTES_MAX",
