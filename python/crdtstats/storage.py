@@ -43,7 +43,7 @@ class Storage:
         try:
             found = self._datastore.get(FORMAT_KEY)
         except KeyError:
-            self._datastore.batch([(FORMAT_KEY, FORMAT)])
+            self._write([(FORMAT_KEY, FORMAT)])
             return
         if found != FORMAT:
             raise DataError(f"the datastore has format {found!r}, this version reads {FORMAT!r}", found=found)
@@ -62,11 +62,13 @@ class Storage:
 
     def put_blocks(self, blocks: Sequence[tuple[bytes, bytes]]) -> None:
         """Store foreign blocks, durably and in one step."""
-        self._datastore.batch([(_block_key(cid), block) for cid, block in blocks])
+        self._write([(_block_key(cid), block) for cid, block in blocks])
 
     def drop_blocks(self, cids: Sequence[bytes]) -> None:
         """Remove blocks (damaged ones, or own ones that no head reaches)."""
-        self._datastore.batch([], [_block_key(cid) for cid in cids])
+        for cid in cids:
+            self._datastore.delete(_block_key(cid))
+        self._datastore.sync()
 
     def own_head(self, peer_id: str) -> bytes | None:
         """CID of the last durable node that ``peer_id`` wrote here."""
@@ -87,13 +89,23 @@ class Storage:
     def put_flush(
         self, author: str, blocks: Sequence[tuple[bytes, bytes]], cursors: Mapping[str, int]
     ) -> None:
-        """Store nodes of ours, the move of their author's head and the cursors, in one durable step.
-
-        Where a datastore has no real batch it must still write in this order: blocks, sync, head, sync.
-        """
-        puts = [(_block_key(cid), block) for cid, block in blocks]
+        """Store nodes of ours, the move of their author's head and the cursors, in one durable step."""
+        nodes = [(_block_key(cid), block) for cid, block in blocks]
+        moves: list[tuple[str, bytes]] = []
         if blocks:
-            puts.append((f"{OWN_PREFIX}/{author}", blocks[-1][0]))
+            moves.append((f"{OWN_PREFIX}/{author}", blocks[-1][0]))
         if cursors:
-            puts.append((CURSORS_KEY, json.dumps(dict(cursors), sort_keys=True).encode()))
-        self._datastore.batch(puts)
+            moves.append((CURSORS_KEY, json.dumps(dict(cursors), sort_keys=True).encode()))
+        self._write(nodes, moves)
+
+    def _write(self, first: Sequence[tuple[str, bytes]], then: Sequence[tuple[str, bytes]] = ()) -> None:
+        """All in one durable step where the datastore has batches; else ``first`` is durable before ``then``."""
+        batch = getattr(self._datastore, "batch", None)
+        if batch is not None:
+            batch([*first, *then])
+            return
+        for puts in (first, then):
+            for key, value in puts:
+                self._datastore.put(key, value)
+            if puts:
+                self._datastore.sync()

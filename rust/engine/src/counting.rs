@@ -1,5 +1,7 @@
 //! The way in: increments go into the slots of the live journal.
 
+use std::sync::atomic::Ordering;
+
 use crate::error::EngineError;
 use crate::{Counting, Engine};
 use crdtstats_core::key;
@@ -199,6 +201,7 @@ impl Engine {
     /// # Errors
     /// The file cannot be removed.
     pub fn finish(&self, durable: bool) -> Result<(), EngineError> {
+        self.finished.store(true, Ordering::Relaxed);
         let mut counting = self.counting();
         counting.closing = true;
         match counting.journal.take() {

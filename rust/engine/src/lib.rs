@@ -30,6 +30,7 @@ use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
 use std::os::fd::RawFd;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Slots that are taken off a list in one go: bounds how long an increment waits for a read or a flush.
@@ -68,6 +69,7 @@ pub struct Engine {
     core: Mutex<Core>,
     slots: OnceLock<Slots>,
     bell: Bell,
+    finished: AtomicBool,
 }
 
 impl Engine {
@@ -90,6 +92,7 @@ impl Engine {
             }),
             slots: OnceLock::new(),
             bell: Bell::default(),
+            finished: AtomicBool::new(false),
         }
     }
 
@@ -120,6 +123,13 @@ impl Engine {
     #[must_use]
     pub fn journal_fd(&self) -> Option<RawFd> {
         self.counting().journal.as_ref().map(Journal::raw_fd)
+    }
+
+    /// Whether the store was closed: nothing may be read or counted any more.
+    #[inline]
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.finished.load(Ordering::Relaxed)
     }
 
     /// Rings when something was counted after a quiet time.

@@ -19,14 +19,16 @@ struct Open {
 
 impl Open {
     fn engine(&self, py: Python<'_>) -> PyResult<&crdtstats_engine::Engine> {
-        if fork_epoch() == self.epoch {
-            Ok(&self.engine)
-        } else {
-            Err(closed(
+        if fork_epoch() != self.epoch {
+            return Err(closed(
                 py,
                 "this store was opened before fork(): open one in the child",
-            ))
+            ));
         }
+        if self.engine.is_finished() {
+            return Err(closed(py, "the store is closed; open it again"));
+        }
+        Ok(&self.engine)
     }
 }
 
