@@ -192,7 +192,9 @@ def test_a_torn_block_is_named_and_dropped(tmp_path: Path, caplog: pytest.LogCap
         stats.increment("a")
     database = sqlite3.connect(tmp_path / "stats.d" / "blocks.sqlite")
     with database:
-        ((key, block),) = database.execute("SELECT key, value FROM entry WHERE key LIKE '/blocks/%'").fetchall()
+        ((key, block),) = database.execute(
+            "SELECT key, value FROM entry WHERE key LIKE '/blocks/%'"
+        ).fetchall()
         torn = bytes([block[0] ^ 1]) + block[1:]
         database.execute("UPDATE entry SET value = ? WHERE key = ?", (torn, key))
     database.close()
