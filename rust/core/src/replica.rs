@@ -413,7 +413,8 @@ impl Replica {
             return;
         }
         for link in &links {
-            if self.dag.is_missing(link) {
+            // A link that nothing can be checked against is never had: what stands on it stays incomplete.
+            if self.dag.is_missing(link) && link.check_node().is_ok() {
                 self.wants.want(link, None, true);
             }
         }
