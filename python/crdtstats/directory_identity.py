@@ -81,7 +81,7 @@ def identity_from_outside(given: object) -> Any:
     Raises ``UsageError`` for what is no Ed25519 key or cannot be read.
     """
     if isinstance(given, (bytes, bytearray, memoryview)):
-        data, name = bytes(given), "identity"
+        data, name = bytes(cast("bytes", given)), "identity"
     elif isinstance(given, (str, os.PathLike)):
         path = os.fspath(cast("str | os.PathLike[str]", given))
         name = f"identity {path!r}"
