@@ -101,8 +101,11 @@ def test_original_and_copy_side_by_side(tmp_path: Path, closing: ExitStack) -> N
     assert (original.get("k"), copy.get("k")) == (10, 10)
     original.increment("k", 1)
     copy.increment("k", 2)
+    until(lambda: [s.get("k") for s in (original, copy)] == [13, 13])
+    original.increment("k", 3)
+    copy.increment("k", 4)
     third = closing.enter_context(join(tmp_path / "third", copy))
-    until(lambda: [s.get("k") for s in (original, copy, third)] == [13, 13, 13])
+    until(lambda: [s.get("k") for s in (original, copy, third)] == [20, 20, 20])
 
 
 def test_the_chain_of_one_that_is_gone_is_had_from_another(tmp_path: Path, closing: ExitStack) -> None:
