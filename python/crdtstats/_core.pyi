@@ -265,7 +265,7 @@ class Engine:
         now_ms: int,
         seed: int,
     ) -> Self: ...
-    def load(self, blocks: Iterable[tuple[bytes, bytes]], own_head: bytes | None) -> list[tuple[bytes, str]]:
+    def load(self, blocks: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, str]]:
         """Take stored blocks in; gives the damaged ones, with the reason."""
 
     def load_cursors(self, cursors: Mapping[str, int]) -> None:

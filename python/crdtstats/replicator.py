@@ -28,6 +28,8 @@ RETRY_DELAY_S = 0.2
 RETRY_DELAY_S_MAX = 5.0
 INBOX_MAX = 4096
 """Payloads and blocks that wait to be merged. More are dropped: they are announced, or asked for, again."""
+MERGE_MAX = 256
+"""Payloads and blocks merged in one step: a flush that is due does not wait for more."""
 WALK_BLOCKS_MAX = 2048
 """Blocks in one answer to a peer that walks a chain."""
 
@@ -142,6 +144,8 @@ class Replicator:
         self._merge_inbox()
         self._carry(now_s)
         due = self._flush_when_due(now_s)
+        if self._inbox:
+            return now_s
         return min(due, self._engine.due_ms() / 1000) if self._broadcaster is not None else due
 
     def flush(self, now_s: float) -> None:
@@ -170,7 +174,7 @@ class Replicator:
                 self._broadcast(payload)
 
     def _merge_inbox(self) -> None:
-        while self._inbox:
+        for _ in range(min(len(self._inbox), MERGE_MAX)):
             cid, data, peer = self._inbox.popleft()
             try:
                 if cid is None:
@@ -184,19 +188,23 @@ class Replicator:
     def _carry(self, now_s: float) -> None:
         with self._carry_lock:
             effects = self._engine.poll(_ms(now_s))
-            for warning in effects.warnings:
-                logger.warning("%s", warning)
-                if self._on_clone is not None and self._engine.status()["clone_seen"]:
-                    self._on_clone()
+            # Whatever fails below, the core believes that these are done: keep them first.
             self._unstored.update(effects.store)
-            self._store_blocks(now_s)
             if self._exchange is not None:
                 for peer, cids in _by_peer(effects.want).items():
                     self._exchange.want(cids, [peer] if peer else ())
                 if effects.cancel:
                     self._exchange.cancel(effects.cancel)
+            self._store_blocks(now_s)
             for payload in effects.announce:
                 self._broadcast(payload)
+            for warning in effects.warnings:
+                logger.warning("%s", warning)
+        if effects.warnings and self._on_clone is not None and self._engine.status()["clone_seen"]:
+            try:
+                self._on_clone()
+            except CrdtStatsError as error:
+                logger.error("no new identity could be prepared: %s", error)
 
     def _store_blocks(self, now_s: float) -> None:
         if not self._unstored or now_s < self._retry_at:
@@ -204,7 +212,7 @@ class Replicator:
         blocks = list(self._unstored.items())
         try:
             self._storage.put_blocks(blocks)
-        except UnavailableError as error:
+        except CrdtStatsError as error:
             self._back_off(now_s, error)
             return
         for cid, _ in blocks:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import tempfile
+import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping
@@ -119,7 +120,7 @@ class CRDTStatsStore(_core.Counters):
             raise
         self._attach(self._running.engine)
         # Also at garbage collection and at a normal exit of the process; in a forked child never.
-        self._finalizer = weakref.finalize(self, _close, self._running, cleanup, self._epoch)
+        self._finalizer = weakref.finalize(self, _collected, self._running, cleanup, self._epoch)
         _open_stores.add(self)
 
     def flush(self) -> None:
@@ -172,7 +173,9 @@ class CRDTStatsStore(_core.Counters):
         """
         if _core.fork_epoch() != self._epoch:
             return
-        self._finalizer()
+        detached = self._finalizer.detach()
+        if detached is not None:
+            _close(*detached[2])
 
     @property
     def closed(self) -> bool:
@@ -191,6 +194,15 @@ class CRDTStatsStore(_core.Counters):
             raise ClosedError("this store was opened before fork(): open one in the child")
         if not self._finalizer.alive:
             raise ClosedError("the store is closed; open it again")
+
+
+def _collected(running: Running, cleanup: contextlib.ExitStack, epoch: int) -> None:
+    """The store was collected, or the process ends. The collector may run on a thread of the store's own, which may
+    hold what closing needs: then another thread closes."""
+    if threading.current_thread().name.startswith("crdtstats-"):
+        threading.Thread(target=_close, args=(running, cleanup, epoch), name="crdtstats-close").start()
+    else:
+        _close(running, cleanup, epoch)
 
 
 def _close(running: Running, cleanup: contextlib.ExitStack, epoch: int) -> None:

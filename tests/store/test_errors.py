@@ -201,7 +201,7 @@ def test_a_torn_block_is_named_and_dropped(tmp_path: Path, caplog: pytest.LogCap
     with caplog.at_level(logging.ERROR), crdtstats.open(tmp_path / "stats.d") as stats:
         assert stats.status()["blocks"] == 0
         stats.increment("b")
-    assert "stored block dropped" in caplog.text
+    assert "damaged block dropped" in caplog.text
 
 
 def leave_journal(directory: Path) -> Path:

@@ -5,8 +5,8 @@ use crate::peer_id::PeerId;
 use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
 
-/// Nodes of one author. Above it the author is paused: its further nodes are not asked for.
-pub const AUTHOR_BLOCKS_MAX: u64 = 4_000_000;
+/// Nodes of one author: 30 years of one a second. Above it the author is paused: its further nodes are not taken.
+pub const AUTHOR_BLOCKS_MAX: u64 = 1_000_000_000;
 /// Bytes of nodes of one author.
 pub const AUTHOR_BYTES_MAX: u64 = 64 << 30;
 /// Sections (starts of a store) of one author.

@@ -4,6 +4,7 @@ use crate::delta::Native;
 use crate::element_key::{self, ElementKey, Side, is_signed_generation};
 use crate::error::WireError;
 use crate::key;
+use crate::limits::LINKS_MAX;
 use crate::node::{self, Node};
 use crate::peer_id::PeerId;
 use crate::signature::{self, Signature};
@@ -95,6 +96,9 @@ fn refuse_native(block: &[u8], node: &Node<'_>, signature: &Signature) -> Option
         Signature::Unsigned => return Some(Refusal::Unsigned),
         Signature::Invalid => return Some(Refusal::BadSignature),
     };
+    if node.links.len() > LINKS_MAX {
+        return Some(Refusal::NotOurForm);
+    }
     if !node.delta.tombstones.is_empty() {
         return Some(Refusal::Tombstones);
     }

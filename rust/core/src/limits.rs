@@ -22,5 +22,7 @@ pub const DAG_NAME_BYTES_MAX: usize = 128;
 pub const GROUP_DEPTH_MAX: usize = 10_000;
 /// Bytes of a block inside an identity CID: Go takes no more.
 pub const IDENTITY_BYTES_MAX: usize = 128;
+/// Bytes of a dagName that we take: every name is remembered.
+pub const DAG_NAME_BYTES_TAKEN_MAX: usize = 1024;
 /// Bytes of a CID: the longest digest that we read is 64 bytes; identity digests may be longer.
 pub const CID_BYTES_MAX: usize = 168;

@@ -9,16 +9,16 @@ use crate::chain::{Section, Target, Written};
 use crate::cid::Cid;
 use crate::dag::Dag;
 pub use crate::effects::{Changed, Config, Effects, Flush};
+use crate::element_key;
 use crate::element_key::Side;
 use crate::error::WireError;
 use crate::identity::Signer;
 use crate::judge::{Judged, Rules, Verdict, judge};
+use crate::limits::DAG_NAME_BYTES_TAKEN_MAX;
 use crate::merge::merge_elements;
-use crate::node;
 use crate::peer_id::PeerId;
 use crate::state::State;
 use crate::wants::Wants;
-use crate::{element_key, signature};
 use rustc_hash::FxHashSet;
 use std::collections::BTreeMap;
 
@@ -166,6 +166,10 @@ impl Replica {
                 continue;
             }
             if self.dag.is_refused(&head.cid) {
+                continue;
+            }
+            if head.dag_name.len() > DAG_NAME_BYTES_TAKEN_MAX {
+                self.count("head-dag-name");
                 continue;
             }
             if let Some(block) = head.block {
@@ -377,7 +381,9 @@ impl Replica {
 
     /// Bytes that match their CID and are no node of this network: nobody has better ones.
     fn drop_wanted(&mut self, cid: &Cid) {
-        self.dag.refuse(cid);
+        if self.dag.is_missing(cid) {
+            self.dag.refuse(cid);
+        }
         if self.wants.done(cid) {
             self.effects.cancel.push(cid.clone());
         }
@@ -412,10 +418,12 @@ impl Replica {
         if !added.new {
             return;
         }
+        // Charged to the author: one stranger's node cannot take all the room for wants.
+        let charged = judged.author.as_ref().map(ToString::to_string);
         for link in &links {
             // A link that nothing can be checked against is never had: what stands on it stays incomplete.
             if self.dag.is_missing(link) && link.check_node().is_ok() {
-                self.wants.want(link, None, true);
+                self.wants.want(link, charged.as_deref(), true);
             }
         }
         if let (Some(author), Some(native)) = (&judged.author, &node.delta.native) {
@@ -462,20 +470,4 @@ impl Replica {
             );
         }
     }
-}
-
-/// Whether a stored block was written by `author`, and what it links to.
-///
-/// # Errors
-/// The block is no DAG node.
-pub fn author_and_links(
-    rules: &Rules,
-    block: &[u8],
-) -> Result<(Option<PeerId>, Vec<Cid>), WireError> {
-    let decoded = node::decode(block)?;
-    let author = match signature::verify(block, &decoded, &rules.topic) {
-        signature::Signature::Valid(author) => Some(author),
-        _ => None,
-    };
-    Ok((author, decoded.links))
 }

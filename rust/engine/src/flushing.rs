@@ -55,13 +55,15 @@ impl Engine {
         // The cursors first, then the values: a stored cursor never runs ahead of its counts.
         let cursors = self.counting().all_cursors();
         let (mut changed, mut slots) = (Vec::new(), Vec::new());
-        loop {
+        // What is listed now, once each: writers that never rest cannot keep a flush here for ever.
+        let mut left = self.dirty_len();
+        while left > 0 {
             let from = slots.len();
             let mut counting = self.counting();
             let Some(journal) = counting.journal.as_mut() else {
                 break;
             };
-            journal.take_dirty(SLICE_SLOTS, &mut slots);
+            journal.take_dirty(SLICE_SLOTS.min(left), &mut slots);
             let keys: Vec<String> = slots
                 .iter()
                 .skip(from)
@@ -76,9 +78,7 @@ impl Engine {
                 let (incr, decr) = self.read_slot(slot);
                 changed.push(Changed { path, incr, decr });
             }
-            if slots.len() - from < SLICE_SLOTS {
-                break;
-            }
+            left = left.saturating_sub(slots.len() - from);
         }
         let generation = core.generation.clone();
         let flush = match core.replica.build_flush(signer, &generation, &changed) {

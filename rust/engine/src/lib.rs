@@ -19,7 +19,6 @@ pub use bell::Bell;
 pub use counting::{Addition, Amount};
 pub use error::EngineError;
 pub use flushing::Plan;
-pub use recovery::Loader;
 pub use status::Status;
 
 use crdtstats_core::paths::PathId;

@@ -5,65 +5,18 @@ use crate::error::EngineError;
 use crate::flushing::Plan;
 use crdtstats_core::cid::Cid;
 use crdtstats_core::identity::Signer;
-use crdtstats_core::replica::{Changed, author_and_links};
+use crdtstats_core::replica::Changed;
 use crdtstats_journal::Leftover;
-use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
 
-/// Takes stored blocks in, one after the other, in any order.
-///
-/// A node of our own counts as ours only where the recorded head reaches it: a crash between "blocks stored" and
-/// "head moved" leaves nodes that were never announced, and whose values the journal still has.
-pub struct Loader<'a> {
-    engine: &'a Engine,
-    own_head: Option<Cid>,
-    own: FxHashMap<Cid, (Vec<Cid>, Vec<u8>)>,
-}
-
-impl Loader<'_> {
-    /// Take a stored block in.
+impl Engine {
+    /// Take a stored block in, in any order. One of our own too, whether a head reaches it or not: what we signed is
+    /// true, and joining it is always safe.
     ///
     /// # Errors
     /// The block does not match its CID, or is no DAG node: it is damaged.
-    pub fn load(&mut self, cid: &Cid, block: &[u8]) -> Result<(), EngineError> {
-        let mut core = self.engine.core();
-        cid.check(block)?;
-        let (author, links) = author_and_links(core.replica.rules(), block)?;
-        if author.as_ref() == Some(core.replica.me()) {
-            self.own.insert(cid.clone(), (links, block.to_vec()));
-            return Ok(());
-        }
-        Ok(core.replica.load(cid, block)?)
-    }
-
-    /// Load what the own head reaches; give the own nodes that it does not reach.
-    ///
-    /// # Errors
-    /// A block that was checked before does not load: a bug.
-    pub fn finish(mut self) -> Result<Vec<Cid>, EngineError> {
-        let mut core = self.engine.core();
-        let mut next: Vec<Cid> = self.own_head.into_iter().collect();
-        while let Some(cid) = next.pop() {
-            if let Some((links, block)) = self.own.remove(&cid) {
-                core.replica.load(&cid, &block)?;
-                next.extend(links);
-            }
-        }
-        let mut orphans: Vec<Cid> = self.own.into_keys().collect();
-        orphans.sort_unstable();
-        Ok(orphans)
-    }
-}
-
-impl Engine {
-    /// Begin to take stored blocks in. `own_head` is the last durable node of our own.
-    #[must_use]
-    pub fn loader(&self, own_head: Option<Cid>) -> Loader<'_> {
-        Loader {
-            engine: self,
-            own_head,
-            own: FxHashMap::default(),
-        }
+    pub fn load_block(&self, cid: &Cid, block: &[u8]) -> Result<(), EngineError> {
+        Ok(self.core().replica.load(cid, block)?)
     }
 
     /// Take the cursors of the last durable flush in.

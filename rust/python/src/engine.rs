@@ -132,25 +132,16 @@ impl Engine {
         &self,
         py: Python<'_>,
         blocks: &Bound<'_, PyAny>,
-        own_head: Option<Vec<u8>>,
     ) -> PyResult<Vec<(Py<PyBytes>, String)>> {
-        let own_head = own_head.map(|cid| cid_of(py, &cid)).transpose()?;
-        let mut loader = self.engine.loader(own_head);
         let mut damaged = Vec::new();
         for pair in blocks.try_iter()? {
             let (cid, block): (Vec<u8>, Vec<u8>) = pair?.extract()?;
             let result = Cid::from_bytes(&cid)
                 .map_err(EngineError::from)
-                .and_then(|cid| loader.load(&cid, &block));
+                .and_then(|cid| self.engine.load_block(&cid, &block));
             if let Err(error) = result {
                 damaged.push((bytes(py, &cid), error.to_string()));
             }
-        }
-        for cid in loader.finish().map_err(|error| engine_error(py, error))? {
-            damaged.push((
-                bytes(py, cid.as_bytes()),
-                "own node that no durable head reaches".to_owned(),
-            ));
         }
         Ok(damaged)
     }
