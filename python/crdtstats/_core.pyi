@@ -119,8 +119,8 @@ class Counters:
     def children(self, prefix: str | None = None, /) -> dict[str, int]:
         """The next components below ``prefix`` and the totals of their subtrees, sorted by name."""
 
-    def top(self, prefix: str | None = None, n: int = 10, /) -> list[tuple[str, int]]:
-        """The ``n`` largest keys at or below ``prefix`` with their values, ties by key."""
+    def top(self, prefix: str | None = None, n: int | None = None, /) -> list[tuple[str, int]]:
+        """The ``n`` (10) largest keys strictly below ``prefix`` with their values, ties by key."""
 
     def items(self, prefix: str | None = None, /) -> Items:
         """Iterate (key, value) at and below ``prefix``, sorted by key, as they are at the call."""

@@ -1,6 +1,7 @@
 //! `Counters`: the calls that users make at high rate.
 
 use crate::amounts::amount;
+use crate::arguments;
 use crate::engine::{Engine, engine_error};
 use crate::errors::{closed, usage};
 use crate::process::fork_epoch;
@@ -70,6 +71,9 @@ impl Counters {
         Ok(())
     }
 }
+
+/// Keys that `top` gives where nobody says how many.
+const TOP_DEFAULT: usize = 10;
 
 /// References to a `str` that only its caller's stack and this call hold: it will not come again.
 const TEMPORARY_REFERENCES: isize = 1;
@@ -182,10 +186,11 @@ impl Counters {
         &self,
         batch: &Bound<'_, PyAny>,
         amounts: Option<&Bound<'_, PyAny>>,
-        cursor: Option<(String, u64)>,
+        cursor: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
         let py = batch.py();
         let engine = self.engine(py)?;
+        let cursor = cursor.map(arguments::cursor_move).transpose()?;
         if batch.is_instance_of::<PyString>() || batch.is_instance_of::<PyBytes>() {
             return Err(usage(
                 py,
@@ -210,8 +215,10 @@ impl Counters {
             .map_err(|error| engine_error(py, error))
     }
 
-    fn cursor(&self, py: Python<'_>, name: &str) -> PyResult<Option<u64>> {
-        Ok(self.engine(py)?.cursor(name))
+    fn cursor(&self, name: &Bound<'_, PyAny>) -> PyResult<Option<u64>> {
+        Ok(self
+            .engine(name.py())?
+            .cursor(arguments::cursor_name(name)?))
     }
 
     fn get(&self, key: &Bound<'_, PyAny>) -> PyResult<i128> {
@@ -257,14 +264,15 @@ impl Counters {
         Ok(out)
     }
 
-    #[pyo3(signature = (prefix=None, n=10, /))]
+    #[pyo3(signature = (prefix=None, n=None, /))]
     fn top(
         &self,
         py: Python<'_>,
         prefix: Option<&Bound<'_, PyAny>>,
-        n: usize,
+        n: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Vec<(String, i128)>> {
         let (engine, prefix) = (self.engine(py)?, prefix_of(prefix)?);
+        let n = n.map_or(Ok(TOP_DEFAULT), arguments::count)?;
         py.detach(|| engine.top(prefix, n))
             .map_err(|error| engine_error(py, error))
     }
@@ -315,6 +323,8 @@ fn prefix_of<'a>(prefix: Option<&'a Bound<'_, PyAny>>) -> PyResult<&'a str> {
     prefix.map_or(Ok(""), text_of)
 }
 
+const BATCH: &str = "a batch is a mapping or an iterable of keys";
+
 type Line<'py> = (Bound<'py, PyAny>, Option<Bound<'py, PyAny>>);
 
 fn lines_of<'py>(
@@ -323,8 +333,12 @@ fn lines_of<'py>(
 ) -> PyResult<Vec<Line<'py>>> {
     let py = batch.py();
     if let Some(amounts) = amounts {
-        let keys = batch.try_iter()?.collect::<PyResult<Vec<_>>>()?;
-        let amounts = amounts.try_iter()?.collect::<PyResult<Vec<_>>>()?;
+        if batch.is_instance_of::<PyMapping>() {
+            return Err(usage(py, "a mapping holds its amounts itself"));
+        }
+        let keys = arguments::iterate(batch, BATCH)?.collect::<PyResult<Vec<_>>>()?;
+        let amounts = arguments::iterate(amounts, "amounts are an iterable of ints")?
+            .collect::<PyResult<Vec<_>>>()?;
         if keys.len() != amounts.len() {
             return Err(usage(
                 py,
@@ -340,10 +354,15 @@ fn lines_of<'py>(
         return mapping
             .items()?
             .iter()
-            .map(|item| item.extract::<Line<'py>>())
+            .map(|item| {
+                let (key, n): (Bound<'py, PyAny>, Bound<'py, PyAny>) = item.extract()?;
+                Ok((key, Some(n)))
+            })
             .collect();
     }
-    batch.try_iter()?.map(|key| Ok((key?, None))).collect()
+    arguments::iterate(batch, BATCH)?
+        .map(|key| Ok((key?, None)))
+        .collect()
 }
 
 /// An iterator over (key, value).

@@ -1,6 +1,7 @@
 //! The extension module `crdtstats._core`: names, argument checks and error mapping. No rules live here.
 
 mod amounts;
+mod arguments;
 mod counters;
 mod engine;
 mod errors;
