@@ -154,11 +154,15 @@ class Running:
                 )
                 leftover.close()
                 continue
-            plan = self.engine.recover(leftover, signer, os.urandom(16))
-            if plan is not None:
-                self._storage.put_flush(plan.author or "", plan.blocks, plan.cursors)
-                self.engine.flush_stored()
-            leftover.remove()
+            try:
+                plan = self.engine.recover(leftover, signer, os.urandom(16))
+                if plan is not None:
+                    self._storage.put_flush(plan.author or "", plan.blocks, plan.cursors)
+                    self.engine.flush_stored()
+                leftover.remove()
+            finally:
+                # Its lock must not live as long as the exception: the next try would take it for a live writer's.
+                leftover.close()
         if faults:
             raise faults[0]
 

@@ -65,7 +65,7 @@ class Storage:
         self._write([(_block_key(cid), block) for cid, block in blocks])
 
     def drop_blocks(self, cids: Sequence[bytes]) -> None:
-        """Remove blocks (damaged ones, or own ones that no head reaches)."""
+        """Remove blocks: damaged ones."""
         for cid in cids:
             self._datastore.delete(_block_key(cid))
         self._datastore.sync()
@@ -104,8 +104,7 @@ class Storage:
         if batch is not None:
             batch([*first, *then])
             return
-        for puts in (first, then):
-            for key, value in puts:
-                self._datastore.put(key, value)
-            if puts:
-                self._datastore.sync()
+        for key, value in (*first, *then):
+            # One by one: a node must not outlive a power loss that takes the one it links to.
+            self._datastore.put(key, value)
+            self._datastore.sync()
