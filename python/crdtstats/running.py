@@ -118,16 +118,12 @@ class Running:
         self._storage.check_format()
         damaged = self.engine.load(self._storage.blocks())
         for cid, reason in damaged:
-            logger.error(
-                "damaged block dropped, peers that have it are asked for it: %s: %s", cid.hex(), reason
-            )
+            logger.error("stored block dropped, it will be fetched again: %s: %s", cid.hex(), reason)
         if damaged:
             self._storage.drop_blocks([cid for cid, _ in damaged])
         own_head = self._storage.own_head(self._host.peer_id)
         if own_head is not None and not self.engine.holds(own_head):
-            logger.error(
-                "the last block of our own is missing: what only it held is gone unless a peer has it"
-            )
+            logger.error("the last node that this replica wrote is not in the datastore: %s", own_head.hex())
         self.engine.load_cursors(self._storage.cursors())
 
     def _recover(self) -> None:
@@ -137,8 +133,6 @@ class Running:
             try:
                 leftover = _core.Leftover(path)
             except DataError as error:
-                if os.path.exists(path):
-                    raise  # of a newer version: opening without its counts would hide them
                 # Set aside by name, never counted under another generation.
                 logger.error("%s", error)
                 continue
