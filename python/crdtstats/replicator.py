@@ -79,6 +79,8 @@ class Replicator:
         self.dropped: dict[str, int] = {}
         self.served = 0
         self.last_flush: dict[str, Any] = {}
+        self._written: dict[str, bytes] = {}
+        self._leaving = False
 
     # ---- answers from outside: any thread, never raise, never wait
 
@@ -97,10 +99,16 @@ class Replicator:
             self._peers_seen.append(peer)
             self._wake()
 
+    def leave(self) -> None:
+        """Take nothing in any more: a store that closes has no use for others' history, and its time is short."""
+        self._leaving = True
+
     def _deliver(self, cid: bytes, block: bytes, peer: str | None) -> None:
         self._put(cid, block, peer)
 
     def _put(self, cid: bytes | None, data: bytes, peer: str | None) -> None:
+        if self._leaving:
+            return
         if len(self._inbox) >= INBOX_MAX and cid is None:
             self._count("inbox-full")
             return
@@ -158,6 +166,7 @@ class Replicator:
             while (plan := self._engine.begin_flush(self._signer)) is not None:
                 self._storage.put_flush(plan.author or "", plan.blocks, plan.cursors)
                 self._engine.flush_stored()
+                self.wrote(plan)
                 self.last_flush = {"blocks": len(plan.blocks), "bytes": sum(len(b) for _, b in plan.blocks)}
                 if self._exchange is not None and plan.blocks:
                     self._exchange.have([cid for cid, _ in plan.blocks])
@@ -167,6 +176,15 @@ class Replicator:
             self._dirty_since = None
         self._carry(now_s)
 
+    def wrote(self, plan: _core.FlushPlan) -> None:
+        """These nodes were stored: their last one is its author's newest."""
+        if plan.blocks:
+            self._written[plan.author or ""] = plan.blocks[-1][0]
+
+    def written(self, count_max: int) -> list[bytes]:
+        """CIDs of the newest nodes written here and of those below them, at most ``count_max`` of each author."""
+        return [cid for head in self._written.values() for cid in self._engine.walk_down(head, count_max)]
+
     def announce_all(self) -> None:
         """Hand every head that is held to the broadcaster."""
         if self._broadcaster is not None:
@@ -174,7 +192,7 @@ class Replicator:
                 self._broadcast(payload)
 
     def _merge_inbox(self) -> None:
-        for _ in range(min(len(self._inbox), MERGE_MAX)):
+        for _ in range(0 if self._leaving else min(len(self._inbox), MERGE_MAX)):
             cid, data, peer = self._inbox.popleft()
             try:
                 if cid is None:
@@ -190,7 +208,7 @@ class Replicator:
             effects = self._engine.poll(_ms(now_s))
             # Whatever fails below, the core believes that these are done: keep them first.
             self._unstored.update(effects.store)
-            if self._exchange is not None:
+            if self._exchange is not None and not self._leaving:
                 for peer, cids in _by_peer(effects.want).items():
                     self._exchange.want(cids, [peer] if peer else ())
                 if effects.cancel:

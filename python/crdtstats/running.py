@@ -24,10 +24,14 @@ logger = logging.getLogger("crdtstats.store")
 
 IDLE_WAIT_S_MAX = 5.0
 """Longest sleep of the flusher: an idle store wakes no more often than this, unless something comes in."""
-LEAVE_ANNOUNCEMENTS = 2
-"""How often a leaving writer announces its heads."""
+CONFIRM_BLOCKS_MAX = 64
+"""Blocks that a peer has to have before we leave: most flushes are one, 100,000 keys some ten. Each is a question to
+every peer."""
+LEAVE_ANNOUNCE_S = 0.25
+"""A leaving writer announces its heads again this often: a peer that has just connected hears no broadcast before
+its subscription has come."""
 LEAVE_QUIET_S = 0.3
-"""A leaving writer stays until its peers asked for no block for so long (at most ``close_timeout_s``)."""
+"""Where there is more than a peer was asked about, it stays until no block was fetched for so long."""
 
 
 class Running:
@@ -153,6 +157,7 @@ class Running:
                 if plan is not None:
                     self._storage.put_flush(plan.author or "", plan.blocks, plan.cursors)
                     self.engine.flush_stored()
+                    self.replicator.wrote(plan)
                 leftover.remove()
             finally:
                 # Its lock must not live as long as the exception: the next try would take it for a live writer's.
@@ -179,6 +184,8 @@ class Running:
             try:
                 due = self.replicator.step(self._clock())
             except Exception:
+                if self._closing.is_set():
+                    return  # what it used was closed under it
                 # A bug, or a store that is damaged: said loudly, tried again, never silent.
                 logger.exception("the replicator failed; trying again")
                 due = self._clock() + 1.0
@@ -240,37 +247,54 @@ class Running:
                 return
             self._closed = True
         self.engine.stop_counting()
-        deadline = self._clock() + self._close_timeout_s
+        self.replicator.leave()
         durable = False
         try:
             self.flush()
             durable = True
             if self._broadcaster is not None and self._threads:
-                self._leave(deadline)
+                self._leave(self._clock() + self._close_timeout_s)
         finally:
             self._stop()
             # Whatever went wrong: what no block holds stays in the journal, and the next open publishes it.
             self.engine.finish(durable)
 
     def _leave(self, deadline: float) -> None:
-        """Wait until a connected peer was sent our head, and has fetched what it wants of it."""
+        """Wait until a peer says that it has what we wrote.
+
+        Returns at once when nothing was written, and when nobody is connected and no peer was ever named.
+        """
         if not self.engine.has_written():
             return
-        while not self._host.connections():
+        if not self._host.connections() and not getattr(self._host, "expects_peers", True):
+            logger.info("closed without a peer: what was counted is seen when the store opens again")
+            return
+        written = self.replicator.written(CONFIRM_BLOCKS_MAX)
+        confirm = getattr(self._exchange, "confirm", None)
+        if confirm is None or not written:
+            self._leave_when_quiet(deadline)
+            return
+        confirmation = confirm(written)
+        while not confirmation.wait(max(0.0, min(LEAVE_ANNOUNCE_S, deadline - self._clock()))):
             if self._clock() >= deadline:
                 logger.warning(
-                    "closed without a connected peer: what was counted is seen when the store opens again"
+                    "closed before a peer had all of it: what was counted is seen when the store opens again"
                 )
                 return
-            time.sleep(0.02)
-        # A peer that has just connected may not have subscribed yet: say it more than once, then wait for its wants.
-        served, said = -1, 0
-        while (said < LEAVE_ANNOUNCEMENTS or self.replicator.served != served) and self._clock() < deadline:
-            served = self.replicator.served
-            if said < LEAVE_ANNOUNCEMENTS:
+            if self._host.connections():
                 self.replicator.announce_all()
-                said += 1
-            time.sleep(LEAVE_QUIET_S)
+        if len(written) >= CONFIRM_BLOCKS_MAX:
+            self._leave_when_quiet(deadline)
+
+    def _leave_when_quiet(self, deadline: float) -> None:
+        """Announce to the first peer that connects, and wait until none has fetched a block for a while."""
+        while not self._host.connections() and self._clock() < deadline:
+            time.sleep(0.02)
+        self.replicator.announce_all()
+        served = -1
+        while self.replicator.served != served and self._clock() < deadline:
+            served = self.replicator.served
+            time.sleep(max(0.0, min(LEAVE_QUIET_S, deadline - self._clock())))
 
     def _stop(self) -> None:
         self._closing.set()

@@ -39,6 +39,7 @@ WRITE_TIMEOUT_S = 10.0
 
 Blocks = Callable[[Sequence[bytes]], Awaitable[dict[bytes, bytes | None]]]
 Deliver = Callable[[Any, list[tuple[bytes, bytes]]], Awaitable[None]]
+Confirmed = Callable[[Any, list[bytes]], Awaitable[None]]
 
 
 class _Peer:
@@ -68,10 +69,12 @@ class _Want:
 
 
 class Bitswap:
-    """One per host. ``blocks`` gives what we serve, ``deliver`` takes what was wanted, checked."""
+    """One per host. ``blocks`` gives what we serve, ``deliver`` takes what was wanted, checked, and
+    ``confirmed`` who has what :meth:`confirm` asked about."""
 
-    def __init__(self, host: Any, blocks: Blocks, deliver: Deliver) -> None:
-        self._host, self._blocks, self._deliver = host, blocks, deliver
+    def __init__(self, host: Any, blocks: Blocks, deliver: Deliver, confirmed: Confirmed) -> None:
+        self._host, self._blocks, self._deliver, self._confirmed = host, blocks, deliver, confirmed
+        self._confirming: dict[bytes, None] = {}
         self._peers: dict[Any, _Peer] = {}
         self._wants: dict[bytes, _Want] = {}
         self._waiting: deque[_Want] = deque()
@@ -96,6 +99,7 @@ class Bitswap:
         if peer not in self._peers and self._nursery is not None:
             self._peers[peer] = state = _Peer(peer)
             self._nursery.start_soon(self._write, state)
+            self._ask_presence(state)
             for want in list(self._wants.values()):
                 if want.retry_at:
                     self._ask(want)
@@ -130,6 +134,20 @@ class Bitswap:
         for cid in cids:
             if cid in self._wants:
                 self._done(cid)
+
+    def confirm(self, cids: Iterable[bytes]) -> None:
+        """Ask every peer, those that come later too, to say when it has these blocks: ours, so never wanted.
+
+        The question stands with a peer until it has the block, as any want does.
+        """
+        self._confirming = dict.fromkeys(cids)
+        for state in self._peers.values():
+            self._ask_presence(state)
+
+    def _ask_presence(self, state: _Peer) -> None:
+        for cid in self._confirming:
+            state.lines[cid] = wire.have_entry(cid)
+            state.poke()
 
     @property
     def wanted(self) -> int:
@@ -201,12 +219,16 @@ class Bitswap:
 
     async def _take_blocks(self, state: _Peer, message: wire.Message) -> None:
         taken: list[tuple[bytes, bytes]] = []
+        held: list[bytes] = []
         self.counts["bad"] += message.refused
         for prefix, block in message.blocks:
             try:
                 cid = cid_of(prefix, block)
             except (RemoteError, ValueError):
                 self.counts["bad"] += 1
+                continue
+            if cid in self._confirming:  # small, so it came in place of the answer
+                held.append(cid)
                 continue
             if cid not in self._wants:  # late, twice, or pushed on us: never kept
                 self.counts["unsolicited"] += 1
@@ -215,10 +237,15 @@ class Bitswap:
             state.misses = 0
             self._done(cid, state.peer)
             taken.append((cid, block))
+        if held:
+            await self._confirmed(state.peer, held)
         if taken:
             await self._deliver(state.peer, taken)
 
-    def _take_presence(self, state: _Peer, message: wire.Message) -> None:
+    async def _take_presence(self, state: _Peer, message: wire.Message) -> None:
+        held = [cid for cid, present in message.present if present and cid in self._confirming]
+        if held:
+            await self._confirmed(state.peer, held)
         for cid, present in message.present:
             want = self._wants.get(cid)
             if want is None:
@@ -320,7 +347,7 @@ class Bitswap:
             state.heard = trio.current_time()
             state.stalled = False
             self._take_wants(state, message)
-            self._take_presence(state, message)
+            await self._take_presence(state, message)
             await self._take_blocks(state, message)
             if self._waiting:
                 self._pump()

@@ -63,6 +63,11 @@ def fields(data: memoryview) -> Iterator[tuple[int, Any]]:
         yield tag, value
 
 
+def have_entry(cid: bytes) -> bytes:
+    """A wantlist line: say when you have the block, now or later; small ones are sent along."""
+    return _field(0x0A, _field(0x0A, cid) + b"\x10\x01\x20\x01")
+
+
 def want_entry(cid: bytes, *, cancel: bool = False) -> bytes:
     """A wantlist line: want the block and say when it is missing, or take the want back."""
     return _field(0x0A, _field(0x0A, cid) + (b"\x18\x01" if cancel else b"\x10\x01\x28\x01"))

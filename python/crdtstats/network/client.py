@@ -134,6 +134,11 @@ class NetworkNode:
     def connections(self) -> list[str]:
         return list(self._connected)
 
+    @property
+    def expects_peers(self) -> bool:
+        """Whether it was told of any peer: then one may still connect when none is connected."""
+        return bool(self._known)
+
     def on_peer(self, changed: PeerChanged) -> None:
         self._usable()
         with self._changed:
@@ -391,6 +396,8 @@ class NetworkNode:
             self._spread(self._topics.get(topic.decode(), ()), data, author.decode())
         elif kind in (Kind.BLOCKS, Kind.AHEAD):
             self.exchange.arrived(unpack(payload), early=kind == Kind.AHEAD)
+        elif kind == Kind.CONFIRMED:
+            self.exchange.confirmed(unpack(payload))
         elif kind == Kind.SERVE:
             self.exchange.asked(self._life, Kind.SERVE, payload[:4], unpack(payload, 4))
         elif kind == Kind.WALK:

@@ -10,6 +10,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
 
 from crdtstats.errors import ClosedError, RemoteError
+from crdtstats.network.confirmation import Confirmation
 from crdtstats.network.frames import Kind, frame, pack
 from crdtstats.protocols import DeliverBlock, ServeBlock, WalkBlocks
 
@@ -50,6 +51,8 @@ class NetworkExchange:
         self._to_want: dict[bytes, int] = {}  # CID -> how far to walk
         self._to_cancel: dict[bytes, None] = {}
         self._to_have: OrderedDict[bytes, None] = OrderedDict()
+        self._confirmation: Confirmation | None = None
+        self._to_confirm: tuple[bytes, ...] = ()
         self._early: OrderedDict[bytes, tuple[bytes, str, float]] = OrderedDict()
         self._early_bytes = 0
         self._recent: deque[bytes] = deque()
@@ -122,6 +125,15 @@ class NetworkExchange:
                 self._to_have.popitem(last=False)
         self._wake()
 
+    def confirm(self, cids: Sequence[bytes]) -> Confirmation:
+        """Ask all peers whether they have ``cids``, now or later; a new question replaces the one before."""
+        confirmation = Confirmation(cids)
+        with self._lock:
+            self._usable()
+            self._confirmation, self._to_confirm = confirmation, confirmation.cids
+        self._wake()
+        return confirmation
+
     def close(self) -> None:
         """Stop delivering and serving; waits at most a second for each running callback."""
         with self._lock:
@@ -175,6 +187,7 @@ class NetworkExchange:
             wants, self._to_want = self._to_want, {}
             cancels, self._to_cancel = self._to_cancel, {}
             haves, self._to_have = self._to_have, OrderedDict()
+            confirms, self._to_confirm = self._to_confirm, ()
             grouped: dict[tuple[int, tuple[str, ...]], list[bytes]] = {}
             for cid, ahead in wants.items():
                 grouped.setdefault((ahead, self._wants.get(cid, ())), []).append(cid)
@@ -188,17 +201,26 @@ class NetworkExchange:
                 )
         for part in _parts(list(haves)):
             out.append(frame(Kind.HAVE, pack(part)))
+        if confirms:
+            out.append(frame(Kind.CONFIRM, pack(confirms)))
         return out
 
     @property
     def pending(self) -> bool:
-        return bool(self._to_want or self._to_cancel or self._to_have)
+        return bool(self._to_want or self._to_cancel or self._to_have or self._to_confirm)
 
     def renew(self) -> None:
         """A new child knows nothing: all wants are said again."""
         with self._lock:
             self._to_want = dict.fromkeys(self._wants, 0)
             self._to_cancel.clear()
+            if self._confirmation is not None:
+                self._to_confirm = self._confirmation.cids
+
+    def confirmed(self, items: list[bytes]) -> None:
+        """A frame of what a peer has: peer, CID, CID ..."""
+        if (confirmation := self._confirmation) is not None:
+            confirmation.heard(items[0].decode(), items[1:])
 
     def arrived(self, items: list[bytes], *, early: bool) -> None:
         """A frame of blocks: peer, CID, block, CID, block ..."""

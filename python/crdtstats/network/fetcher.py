@@ -37,7 +37,7 @@ class Fetcher:
         self._misses: dict[Any, int] = {}
         self._last: Any = None  # the peer that last had what was wanted
         self.blamed: dict[str, int] = {}
-        self.bitswap = Bitswap(host, self._blocks, self._deliver)
+        self.bitswap = Bitswap(host, self._blocks, self._deliver, self._confirmed)
         self.walk = Walk(host, link.ancestors, self._deliver)
 
     # ---- wants
@@ -57,6 +57,13 @@ class Fetcher:
 
     def have(self, cids: Sequence[bytes]) -> None:
         self.bitswap.have(cids)
+
+    def confirm(self, cids: Sequence[bytes]) -> None:
+        """Tell the parent which peers have ``cids``, now or later."""
+        self.bitswap.confirm(cids)
+
+    async def _confirmed(self, peer: Any, cids: list[bytes]) -> None:
+        await self._link.send(Kind.CONFIRMED, pack([str(peer).encode(), *cids]))
 
     def connected(self, peer: Any) -> None:
         self.bitswap.connected(peer)

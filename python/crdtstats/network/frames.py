@@ -32,6 +32,7 @@ class Kind(IntEnum):
     WALKED = 8  # u32 request, CID, block, CID, block ...
     CONNECT = 9  # multiaddr with /p2p/
     STOP = 10
+    CONFIRM = 11  # CIDs ...: which peers have them?
 
     READY = 64  # peer id, multiaddrs with /p2p/ ...
     MESSAGE = 65  # topic, author's peer id, data
@@ -43,6 +44,7 @@ class Kind(IntEnum):
     STATUS = 71  # JSON: counters
     LOG = 72  # u8 level, logger, text
     FAILED = 73  # text: the node cannot start
+    CONFIRMED = 74  # peer, CIDs ...: it has them
 
 
 def frame(kind: Kind, *parts: bytes | bytearray | memoryview) -> bytes:

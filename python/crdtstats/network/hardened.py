@@ -6,6 +6,7 @@ import gc
 import logging
 import time
 import weakref
+from collections.abc import Iterable
 from typing import Any
 
 import libp2p.peer.peerstore as peerstore_module
@@ -17,6 +18,7 @@ from libp2p import new_host
 from libp2p.crypto.ed25519 import create_new_key_pair
 from libp2p.crypto.x25519 import create_new_key_pair as create_noise_key_pair
 from libp2p.custom_types import TProtocol
+from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import PeerInfo
 from libp2p.pubsub.gossipsub import GossipSub
 from libp2p.pubsub.pb import rpc_pb2
@@ -134,6 +136,20 @@ class HardenedGossipSub(GossipSub):
         if rpc.publish:  # stock sends the signed peer record with every message: 200 bytes, and a check
             rpc.ClearField("senderRecord")
         super().send_rpc(peer_id, rpc, priority)
+
+    def _get_peers_to_send(
+        self, topic_ids: Iterable[str], msg_forwarder: ID, origin: ID, msg_id: bytes | None = None
+    ) -> Iterable[ID]:
+        """What we say ourselves goes to ``degree`` subscribers, in the mesh or not: stock tells a peer that
+        has just come nothing until the next heartbeat, when a short-lived writer is gone."""
+        peers = set(super()._get_peers_to_send(topic_ids, msg_forwarder, origin, msg_id))
+        pubsub = self.pubsub
+        if pubsub is not None and origin == pubsub.my_id:
+            for topic in topic_ids:
+                for peer in list(pubsub.peer_topics.get(topic, ())):
+                    if len(peers) < self.degree and peer in pubsub.peers and peer != origin:
+                        peers.add(peer)
+        return peers
 
     def _adapt_heartbeat_parameters(self, health: Any) -> None:
         """Stock: a healthy small mesh takes it from 1 s to 60 s, and a restarted peer waits for it."""

@@ -114,6 +114,8 @@ class Node(INotifee):
             self._fetcher.cancel(unpack(payload))
         elif kind == Kind.HAVE:
             self._fetcher.have(unpack(payload))
+        elif kind == Kind.CONFIRM:
+            self._fetcher.confirm(unpack(payload))
         elif kind == Kind.SUBSCRIBE:
             await self._subscribe(payload.decode())
         elif kind == Kind.CONNECT:
