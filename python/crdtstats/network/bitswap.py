@@ -72,7 +72,9 @@ class Bitswap:
     """One per host. ``blocks`` gives what we serve, ``deliver`` takes what was wanted, checked, and
     ``confirmed`` who has what :meth:`confirm` asked about."""
 
-    def __init__(self, host: Any, blocks: Blocks, deliver: Deliver, confirmed: Confirmed) -> None:
+    def __init__(
+        self, host: Any, blocks: Blocks, deliver: Deliver, confirmed: Confirmed | None = None
+    ) -> None:
         self._host, self._blocks, self._deliver, self._confirmed = host, blocks, deliver, confirmed
         self._confirming: dict[bytes, None] = {}
         self._peers: dict[Any, _Peer] = {}
@@ -237,14 +239,14 @@ class Bitswap:
             state.misses = 0
             self._done(cid, state.peer)
             taken.append((cid, block))
-        if held:
+        if held and self._confirmed is not None:
             await self._confirmed(state.peer, held)
         if taken:
             await self._deliver(state.peer, taken)
 
     async def _take_presence(self, state: _Peer, message: wire.Message) -> None:
         held = [cid for cid, present in message.present if present and cid in self._confirming]
-        if held:
+        if held and self._confirmed is not None:
             await self._confirmed(state.peer, held)
         for cid, present in message.present:
             want = self._wants.get(cid)
