@@ -122,7 +122,9 @@ class Running:
         self._storage.check_format()
         damaged = self.engine.load(self._storage.blocks())
         for cid, reason in damaged:
-            logger.error("stored block dropped, it will be fetched again: %s: %s", cid.hex(), reason)
+            logger.error(
+                "damaged block dropped, peers that have it are asked for it: %s: %s", cid.hex(), reason
+            )
         if damaged:
             self._storage.drop_blocks([cid for cid, _ in damaged])
         own_head = self._storage.own_head(self._host.peer_id)
