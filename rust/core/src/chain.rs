@@ -13,16 +13,20 @@ use crate::node;
 pub struct Built {
     pub cid: Cid,
     pub block: Vec<u8>,
+    pub links: Vec<Cid>,
+    pub height: u64,
+    pub sequence: u64,
 }
 
 /// One side of a sub-counter as it is written: the element key and the running total.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Written {
-    pub key: String,
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Written<'a> {
+    pub key: &'a str,
     pub value: u64,
 }
 
 /// A section of one author's nodes: opened by a start of a store, numbered without gaps.
+#[derive(Clone, Copy, Debug)]
 pub struct Section {
     nonce: [u8; 16],
     written: u64,
@@ -54,6 +58,11 @@ impl Section {
         self.nonce
     }
 
+    /// Numbers up to this one are given.
+    pub(crate) fn advance(&mut self, written: u64) {
+        self.written = self.written.max(written);
+    }
+
     /// The last sequence number given; 0 before the first.
     #[must_use]
     pub fn written(&self) -> u64 {
@@ -69,7 +78,7 @@ impl Section {
         &mut self,
         target: &Target<'_>,
         heads: &[HeadInfo],
-        written: &[Written],
+        written: &[Written<'_>],
     ) -> Result<Vec<Built>, WireError> {
         let mut height = heads.iter().map(|h| h.height).max().unwrap_or(0);
         let mut links: Vec<Cid> = heads.iter().map(|h| h.cid.clone()).collect();
@@ -80,7 +89,7 @@ impl Section {
             .iter()
             .zip(&values)
             .map(|(w, value)| Element {
-                key: &w.key,
+                key: w.key,
                 id: "",
                 value,
             })
@@ -106,8 +115,14 @@ impl Section {
             };
             let block = node::encode_signed(&links, &delta, target.signer, target.topic)?;
             let cid = Cid::of(target.hash, &block);
-            links = vec![cid.clone()];
-            out.push(Built { cid, block });
+            let links = std::mem::replace(&mut links, vec![cid.clone()]);
+            out.push(Built {
+                cid,
+                block,
+                links,
+                height,
+                sequence,
+            });
             rest = later;
         }
         self.written = sequence;

@@ -2,6 +2,7 @@
 
 use crate::chain::Built;
 use crate::cid::{Cid, HashKind};
+use crate::element_key::Side;
 use crate::judge::Rules;
 use crate::peer_id::PeerId;
 use crate::wants::Want;
@@ -30,18 +31,55 @@ pub struct Effects {
     pub warnings: Vec<String>,
 }
 
-/// A value of ours that has to be written: where it counts, and what it is now.
-#[derive(Clone, Debug)]
-pub struct Changed {
-    pub path: String,
-    pub incr: u64,
-    pub decr: u64,
+/// Values of ours that have to be written: where they count, on which side, and what they are now. The paths lie side
+/// by side: a large flush has a hundred thousand of them.
+#[derive(Clone, Default, Debug)]
+pub struct Changes {
+    texts: String,
+    lines: Vec<Line>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Line {
+    /// The path begins where that of the line before ends.
+    end: usize,
+    side: Side,
+    value: u64,
+}
+
+impl Changes {
+    pub fn push(&mut self, path: &str, side: Side, value: u64) {
+        self.texts.push_str(path);
+        let end = self.texts.len();
+        self.lines.push(Line { end, side, value });
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// (path, side, value) in the order in which they were pushed.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Side, u64)> {
+        let starts = std::iter::once(0).chain(self.lines.iter().map(|line| line.end));
+        starts.zip(&self.lines).map(|(start, line)| {
+            let path = self.texts.get(start..line.end).unwrap_or("");
+            (path, line.side, line.value)
+        })
+    }
 }
 
 /// Nodes of ours to be stored in one step with the head of their author.
 #[derive(Clone, Debug)]
 pub struct Flush {
     pub author: PeerId,
+    /// Of the live generation: its values are in the totals already.
+    pub live: bool,
     pub blocks: Vec<Built>,
     pub section: [u8; 16],
     pub sequence: u64,

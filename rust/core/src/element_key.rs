@@ -1,10 +1,11 @@
 //! Element keys: `/STATS/{incr|decr}/<data key>/<replica>/<generation>`.
 
 /// Which half of a PN-counter.
+/// In the order of their element keys.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub enum Side {
-    Incr,
     Decr,
+    Incr,
 }
 
 /// Hex digits with which every generation begins whose elements count from nodes signed by their owner only.
@@ -32,11 +33,20 @@ pub enum ElementKey<'a> {
 /// The element key of one side of a sub-counter.
 #[must_use]
 pub fn encode(side: Side, data_key: &str, replica: &str, generation: &str) -> String {
+    let mut out = String::new();
+    push(&mut out, side, data_key, replica, generation);
+    out
+}
+
+/// As [`encode`], at the end of `out`.
+pub fn push(out: &mut String, side: Side, data_key: &str, replica: &str, generation: &str) {
     let kind = match side {
         Side::Incr => INCR,
         Side::Decr => DECR,
     };
-    [kind, data_key, "/", replica, "/", generation].concat()
+    for part in [kind, data_key, "/", replica, "/", generation] {
+        out.push_str(part);
+    }
 }
 
 /// Read a clean element key.

@@ -1,308 +1,375 @@
-//! The tree of key paths: every key and every path component above it, with running totals.
+//! The tree of keys: every counted key, and every path component above one, with running totals.
+//!
+//! Two kinds of nodes. A *key* takes 20 bytes (and its text, and its place in an index), as there are millions. A *room*
+//! is a path with something below it: fewer as a rule, and larger. What counts on a key moves that key and the rooms
+//! above it, so a read is one look-up, however many keys, replicas and restarts there are.
+//!
+//! The texts of keys that the journal holds stay there ([`OutsideTexts`]): nothing is kept twice.
 
+use crate::texts::Texts;
+use foldhash::fast::FixedState;
 use hashbrown::HashTable;
-use rustc_hash::FxHasher;
-use std::hash::Hasher;
+use rustc_hash::FxHashMap;
+use std::hash::BuildHasher;
 
-/// A path component's place in the tree; valid for the life of its [`Paths`].
+/// A counted key's place; valid for the life of its [`Paths`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct PathId(u32);
+pub struct KeyId(pub(crate) u32);
 
-impl PathId {
-    /// The path above all keys.
-    pub const ROOT: PathId = PathId(0);
-}
-
-/// Sum of increments and sum of decrements. Exact: 2⁶⁴ sub-counters of 2⁶⁴ fit.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
-pub struct Totals {
-    pub incr: u128,
-    pub decr: u128,
-}
-
-impl Totals {
-    /// Increments minus decrements.
+impl KeyId {
+    /// A number that is never 0.
     #[must_use]
-    pub fn value(self) -> i128 {
-        // Both are sums of fewer than 2⁶³ sub-counters of 64 bits, so both fit an i128.
-        (self.incr as i128).wrapping_sub(self.decr as i128)
+    pub fn note(self) -> u32 {
+        self.0.wrapping_add(1)
     }
 
-    fn add(&mut self, other: Totals) {
-        self.incr = self.incr.wrapping_add(other.incr);
-        self.decr = self.decr.wrapping_add(other.decr);
+    /// What [`KeyId::note`] gave; `None` for 0.
+    #[must_use]
+    pub fn of_note(note: u32) -> Option<Self> {
+        note.checked_sub(1).map(KeyId)
     }
 }
 
-const NONE: u32 = u32::MAX;
+/// A path with something below it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RoomId(pub(crate) u32);
 
-struct PathNode {
-    hash: u64,
-    name_start: usize,
-    name_len: u32,
-    parent: u32,
-    first_child: u32,
-    next_sibling: u32,
-    /// Sub-counters of exactly this key.
-    exact: Totals,
-    /// Sub-counters of this key and of all below it.
-    subtree: Totals,
-    /// Whether a sub-counter of exactly this key was ever seen.
-    is_key: bool,
+impl RoomId {
+    /// The path above all keys.
+    pub const ROOT: RoomId = RoomId(0);
 }
 
-/// All paths that a sub-counter was ever seen at or below.
+/// Texts of keys that live elsewhere, named by a number.
+pub trait OutsideTexts: Send {
+    /// Appends the text to `out`.
+    fn copy(&self, place: u32, out: &mut Vec<u8>);
+}
+
+pub(crate) const NONE: u32 = u32::MAX;
+/// In [`Key::up`]: the text is outside.
+pub(crate) const OUTSIDE: u32 = 1 << 31;
+/// Rooms, and keys, are fewer than this.
+pub(crate) const IDS_MAX: usize = (1 << 30) - 1;
+/// In [`Key::up`]: of a key with a text outside, others have counted on it too.
+const SHARED: u32 = 1 << 30;
+/// In [`Key::up`]: what is no number of a room.
+pub(crate) const FLAGS: u32 = OUTSIDE | SHARED;
+/// In [`Key::value`]: it does not fit, and is in `large`.
+pub(crate) const LARGE: i64 = i64::MIN;
+
+pub(crate) struct Key {
+    pub value: i64,
+    /// The innermost room that it counts in, and [`FLAGS`].
+    pub up: u32,
+    /// The next key of the room that it was first put into.
+    pub next: u32,
+}
+
+pub(crate) struct Room {
+    /// Sum of all keys in and below it.
+    pub total: i128,
+    pub text: u32,
+    pub up: u32,
+    pub next: u32,
+    pub first_room: u32,
+    pub first_key: u32,
+    /// The key that has just this path.
+    pub key: u32,
+    /// Number of keys in and below it.
+    pub keys: u32,
+}
+
+/// (upper half of the hash, place): growing an index never looks at a text.
+pub(crate) type Index = HashTable<(u32, u32)>;
+
+/// All keys that were ever counted, and what is above them.
 pub struct Paths {
-    nodes: Vec<PathNode>,
-    names: Vec<u8>,
-    table: HashTable<u32>,
-    keys: usize,
+    pub(crate) keys: Vec<Key>,
+    key_texts: Vec<u32>,
+    key_index: Index,
+    /// Keys with a text outside that are not in the index: all from here on that have one.
+    indexed: usize,
+    large: FxHashMap<u32, i128>,
+    pub(crate) rooms: Vec<Room>,
+    pub(crate) room_index: Index,
+    pub(crate) texts: Texts,
+    outside: Option<Box<dyn OutsideTexts>>,
+    hasher: FixedState,
+    /// The room that was asked for last: keys come in runs.
+    pub(crate) last_room: u32,
 }
 
-impl Default for Paths {
-    fn default() -> Self {
-        let root = PathNode {
-            hash: hash_of(""),
-            name_start: 0,
-            name_len: 0,
-            parent: NONE,
-            first_child: NONE,
-            next_sibling: NONE,
-            exact: Totals::default(),
-            subtree: Totals::default(),
-            is_key: false,
-        };
-        Paths {
-            nodes: vec![root],
-            names: Vec::new(),
-            table: HashTable::new(),
-            keys: 0,
-        }
-    }
+pub(crate) fn spread(tag: u32) -> u64 {
+    u64::from(tag).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
-fn hash_of(path: &str) -> u64 {
-    let mut hasher = FxHasher::default();
-    hasher.write(path.as_bytes());
-    hasher.finish()
+pub(crate) fn insert(index: &mut Index, tag: u32, place: u32) {
+    index.insert_unique(spread(tag), (tag, place), |&(tag, _)| spread(tag));
 }
 
 impl Paths {
-    /// Number of keys (not of path components) that were ever counted.
+    /// An empty tree. `seed` seeds its hash tables: one that nobody outside knows keeps others from choosing keys that
+    /// collide; it changes nothing else.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        let mut texts = Texts::default();
+        let root = Room {
+            total: 0,
+            text: texts.push("").unwrap_or(NONE),
+            up: NONE,
+            next: NONE,
+            first_room: NONE,
+            first_key: NONE,
+            key: NONE,
+            keys: 0,
+        };
+        Paths {
+            keys: Vec::new(),
+            key_texts: Vec::new(),
+            key_index: Index::new(),
+            indexed: 0,
+            large: FxHashMap::default(),
+            rooms: vec![root],
+            room_index: Index::new(),
+            texts,
+            outside: None,
+            hasher: FixedState::with_seed(seed),
+            last_room: 0,
+        }
+    }
+
+    /// Where texts outside are, before the first [`Paths::intern_outside`].
+    pub fn set_outside(&mut self, outside: Box<dyn OutsideTexts>) {
+        self.outside = Some(outside);
+    }
+
+    /// Number of keys that were ever counted.
     #[must_use]
     pub fn key_count(&self) -> usize {
-        self.keys
+        self.keys.len()
     }
 
-    /// The place of a clean path without leading `/`; `""` is the root. Cost: one hash look-up.
+    /// Makes room for so many more keys.
+    pub fn reserve(&mut self, more: usize) {
+        self.keys.reserve_exact(more);
+        self.key_texts.reserve_exact(more);
+        self.key_index.reserve(more, |&(tag, _)| spread(tag));
+    }
+
+    pub(crate) fn tag(&self, text: &[u8]) -> u32 {
+        (self.hasher.hash_one(text) >> 32) as u32
+    }
+
+    // ---- keys
+
+    /// The key of a clean path without leading `/`. Keys with a text outside are found where [`Paths::index_outside`]
+    /// was called after they came in. Cost: one hash look-up.
     #[must_use]
-    pub fn find(&self, path: &str) -> Option<PathId> {
-        if path.is_empty() {
-            return Some(PathId::ROOT);
-        }
-        self.table
-            .find(hash_of(path), |&id| self.is(id, path))
-            .map(|&id| PathId(id))
+    pub fn find(&self, path: &str) -> Option<KeyId> {
+        self.find_tagged(self.tag(path.as_bytes()), path)
     }
 
-    /// The place of a clean path, made with all its ancestors where it is new.
-    ///
-    /// `None` where 2³² − 1 paths exist already.
-    pub fn intern(&mut self, path: &str) -> Option<PathId> {
-        if let Some(id) = self.find(path) {
-            return Some(id);
+    fn find_tagged(&self, tag: u32, path: &str) -> Option<KeyId> {
+        if self.key_index.is_empty() {
+            return None;
         }
-        let (above, name) = path.rsplit_once('/').unwrap_or(("", path));
-        let parent = self.intern(above)?; // depth is bounded by KEY_DEPTH_MAX or the block's size
-        let id = u32::try_from(self.nodes.len())
-            .ok()
-            .filter(|&id| id != NONE)?;
-        let hash = hash_of(path);
-        let name_start = self.names.len();
-        self.names.extend_from_slice(name.as_bytes());
-        let next_sibling = match self.nodes.get_mut(parent.0 as usize) {
-            Some(node) => std::mem::replace(&mut node.first_child, id),
-            None => NONE,
+        let is_it = |&(other, key): &(u32, u32)| other == tag && self.has_text(key, path);
+        let found = self.key_index.find(spread(tag), is_it);
+        found.map(|&(_, key)| KeyId(key))
+    }
+
+    fn has_text(&self, key: u32, path: &str) -> bool {
+        let (Some(node), Some(&text)) = (
+            self.keys.get(key as usize),
+            self.key_texts.get(key as usize),
+        ) else {
+            return false;
         };
-        self.nodes.push(PathNode {
-            hash,
-            name_start,
-            name_len: u32::try_from(name.len()).ok()?,
-            parent: parent.0,
-            first_child: NONE,
-            next_sibling,
-            exact: Totals::default(),
-            subtree: Totals::default(),
-            is_key: false,
-        });
-        let nodes = &self.nodes;
-        self.table.insert_unique(hash, id, |&other| {
-            nodes.get(other as usize).map_or(0, |n| n.hash)
-        });
-        Some(PathId(id))
+        if node.up & OUTSIDE == 0 {
+            return self.texts.bytes(text) == path.as_bytes();
+        }
+        let mut copy = Vec::with_capacity(path.len());
+        self.copy_outside(text, &mut copy);
+        copy == path.as_bytes()
     }
 
-    /// Move the totals of a key and of everything above it.
-    pub fn add_exact(&mut self, id: PathId, by: Totals) {
-        if let Some(node) = self.nodes.get_mut(id.0 as usize) {
-            node.exact.add(by);
-            if !node.is_key {
-                node.is_key = true;
-                self.keys += 1;
+    fn copy_outside(&self, text: u32, out: &mut Vec<u8>) {
+        if let Some(outside) = &self.outside {
+            outside.copy(text, out);
+        }
+    }
+
+    /// The key of a clean path, made where it is new; `None` where there are too many.
+    pub fn intern(&mut self, path: &str) -> Option<KeyId> {
+        self.index_outside();
+        let tag = self.tag(path.as_bytes());
+        if let Some(key) = self.find_tagged(tag, path) {
+            return Some(key);
+        }
+        let text = self.texts.push(path)?;
+        let key = self.push_key(path, text, 0, &|_| None)?;
+        insert(&mut self.key_index, tag, key.0);
+        self.indexed = self.keys.len();
+        Some(key)
+    }
+
+    /// As [`Paths::intern`], of a key whose text is outside at `place` and comes here for the first time.
+    /// `find` gives keys with texts outside that are here already. They are not put into the index before somebody asks
+    /// for one by its text, so a store that nobody else writes to needs no index of its own keys.
+    pub fn intern_outside(
+        &mut self,
+        path: &str,
+        place: u32,
+        find: &dyn Fn(&str) -> Option<KeyId>,
+    ) -> Option<KeyId> {
+        if let Some(key) = self.find(path) {
+            return Some(key);
+        }
+        self.push_key(path, place, OUTSIDE, find)
+    }
+
+    /// Puts the keys with texts outside into the index. Cost: a look at each that came in since the last call.
+    pub fn index_outside(&mut self) {
+        while self.indexed < self.keys.len() {
+            let key = self.indexed;
+            self.indexed += 1;
+            let is_outside = self.keys.get(key).is_some_and(|key| key.up & OUTSIDE != 0);
+            if is_outside && let Ok(key) = u32::try_from(key) {
+                let mut text = Vec::new();
+                self.copy_text(KeyId(key), &mut text);
+                let tag = self.tag(&text);
+                insert(&mut self.key_index, tag, key);
             }
         }
-        self.add_subtree(id, by);
     }
 
-    /// Move the totals of a path and of everything above it, as something below `id` that is no key of its own.
-    pub fn add_subtree(&mut self, id: PathId, by: Totals) {
-        let mut at = id.0;
-        while let Some(node) = self.nodes.get_mut(at as usize) {
-            node.subtree.add(by);
-            at = node.parent;
-        }
-    }
-
-    #[must_use]
-    pub fn exact(&self, id: PathId) -> Totals {
-        self.nodes
-            .get(id.0 as usize)
-            .map(|n| n.exact)
-            .unwrap_or_default()
-    }
-
-    #[must_use]
-    pub fn subtree(&self, id: PathId) -> Totals {
-        self.nodes
-            .get(id.0 as usize)
-            .map(|n| n.subtree)
-            .unwrap_or_default()
-    }
-
-    #[must_use]
-    pub fn is_key(&self, id: PathId) -> bool {
-        self.nodes.get(id.0 as usize).is_some_and(|n| n.is_key)
-    }
-
-    /// The last component of a path; `""` for the root.
-    #[must_use]
-    pub fn name(&self, id: PathId) -> &str {
-        self.nodes
-            .get(id.0 as usize)
-            .and_then(|n| {
-                self.names
-                    .get(n.name_start..n.name_start + n.name_len as usize)
-            })
-            .and_then(|b| std::str::from_utf8(b).ok())
-            .unwrap_or("")
-    }
-
-    /// The whole path, without leading `/`.
-    #[must_use]
-    pub fn text(&self, id: PathId) -> String {
-        let mut parts = Vec::new();
-        let mut at = id;
-        while at != PathId::ROOT {
-            parts.push(self.name(at));
-            match self.nodes.get(at.0 as usize) {
-                Some(node) => at = PathId(node.parent),
-                None => break,
+    fn push_key(
+        &mut self,
+        path: &str,
+        text: u32,
+        outside: u32,
+        find: &dyn Fn(&str) -> Option<KeyId>,
+    ) -> Option<KeyId> {
+        let id = u32::try_from(self.keys.len())
+            .ok()
+            .filter(|&id| (id as usize) < IDS_MAX)?;
+        let own_room = self.find_room(path).filter(|room| *room != RoomId::ROOT);
+        let (up, next) = match own_room {
+            Some(room) => (room, NONE),
+            None => {
+                let up = self.intern_room(above(path), find)?;
+                let first = &mut self.rooms.get_mut(up.0 as usize)?.first_key;
+                (up, std::mem::replace(first, id))
             }
+        };
+        if let Some(room) = own_room.and_then(|room| self.rooms.get_mut(room.0 as usize)) {
+            room.key = id;
         }
-        parts.reverse();
-        parts.join("/")
+        self.keys.push(Key {
+            value: 0,
+            up: up.0 | outside,
+            next,
+        });
+        self.key_texts.push(text);
+        self.climb(up.0, |room| room.keys = room.keys.saturating_add(1));
+        Some(KeyId(id))
     }
 
-    /// The paths one component below, in no promised order.
-    pub fn children(&self, id: PathId) -> impl Iterator<Item = PathId> + '_ {
-        let first = self
-            .nodes
-            .get(id.0 as usize)
-            .map_or(NONE, |n| n.first_child);
-        std::iter::successors((first != NONE).then_some(PathId(first)), |at| {
-            let next = self
-                .nodes
-                .get(at.0 as usize)
-                .map_or(NONE, |n| n.next_sibling);
-            (next != NONE).then_some(PathId(next))
-        })
+    pub(crate) fn climb(&mut self, from: u32, mut each: impl FnMut(&mut Room)) {
+        let mut at = from;
+        while let Some(room) = self.rooms.get_mut(at as usize) {
+            each(room);
+            at = room.up;
+        }
     }
 
-    /// Every counted key at or below `id`, in no promised order.
-    pub fn keys_below(&self, id: PathId) -> impl Iterator<Item = PathId> + '_ {
-        let mut stack = vec![id];
-        std::iter::from_fn(move || {
-            while let Some(at) = stack.pop() {
-                stack.extend(self.children(at));
-                if self.is_key(at) {
-                    return Some(at);
+    /// Move the value of a key, and the totals of the rooms above it.
+    pub fn add(&mut self, key: KeyId, by: i128) {
+        let Some(node) = self.keys.get_mut(key.0 as usize) else {
+            return;
+        };
+        let value = match node.value {
+            LARGE => self.large.get(&key.0).copied().unwrap_or_default(),
+            value => i128::from(value),
+        };
+        // Sums of fewer than 2³¹ sub-counters of 64 bits: far from the ends of an i128.
+        let value = value.wrapping_add(by);
+        match i64::try_from(value).ok().filter(|value| *value != LARGE) {
+            Some(small) => {
+                if node.value == LARGE {
+                    self.large.remove(&key.0);
                 }
+                node.value = small;
             }
-            None
-        })
+            None => {
+                node.value = LARGE;
+                self.large.insert(key.0, value);
+            }
+        }
+        let up = node.up & !FLAGS;
+        self.climb(up, |room| room.total = room.total.wrapping_add(by));
     }
 
-    fn is(&self, id: u32, path: &str) -> bool {
-        let (mut rest, mut at) = (path, id);
-        loop {
-            let Some(node) = self.nodes.get(at as usize) else {
-                return false;
-            };
-            let name = self
-                .names
-                .get(node.name_start..node.name_start + node.name_len as usize);
-            let Some(above) = name.and_then(|name| rest.as_bytes().strip_suffix(name)) else {
-                return false;
-            };
-            if node.parent == 0 {
-                return above.is_empty();
-            }
-            let Some(above) = above.strip_suffix(b"/") else {
-                return false;
-            };
-            let Some(text) = rest.get(..above.len()) else {
-                return false;
-            };
-            (rest, at) = (text, node.parent);
+    /// Others have counted on a key. The place of its text where that is outside and this is the first time.
+    pub fn share(&mut self, key: KeyId) -> Option<u32> {
+        let node = self.keys.get_mut(key.0 as usize)?;
+        if node.up & FLAGS != OUTSIDE {
+            return None;
         }
+        node.up |= SHARED;
+        self.key_texts.get(key.0 as usize).copied()
+    }
+
+    /// The value of exactly this key.
+    #[must_use]
+    #[inline]
+    pub fn value(&self, key: KeyId) -> i128 {
+        match self.keys.get(key.0 as usize) {
+            Some(node) if node.value != LARGE => i128::from(node.value),
+            _ => self.large.get(&key.0).copied().unwrap_or_default(),
+        }
+    }
+
+    /// Ask the processor to fetch what [`Paths::add`] needs of a key.
+    #[inline]
+    pub fn prefetch(&self, key: KeyId) {
+        // A plain load whose result nobody waits for.
+        if let Some(node) = self.keys.get(key.0 as usize) {
+            std::hint::black_box(node.next);
+        }
+    }
+
+    /// Appends the path of a key, without leading `/`.
+    pub fn copy_text(&self, key: KeyId, out: &mut Vec<u8>) {
+        let (Some(node), Some(&text)) = (
+            self.keys.get(key.0 as usize),
+            self.key_texts.get(key.0 as usize),
+        ) else {
+            return;
+        };
+        if node.up & OUTSIDE == 0 {
+            out.extend_from_slice(self.texts.bytes(text));
+        } else {
+            self.copy_outside(text, out);
+        }
+    }
+
+    /// The path of a key, without leading `/`.
+    #[must_use]
+    pub fn text(&self, key: KeyId) -> String {
+        let mut out = Vec::new();
+        self.copy_text(key, &mut out);
+        String::from_utf8(out).unwrap_or_default()
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+pub(crate) fn above(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(above, _)| above)
+}
 
-    #[test]
-    fn a_path_is_found_by_whole_components() {
-        let mut paths = Paths::default();
-        let abc = paths.intern("a/b/c").unwrap();
-        let ab = paths.find("a/b").unwrap();
-        assert_eq!(paths.text(abc), "a/b/c");
-        assert_eq!(paths.name(ab), "b");
-        assert_eq!(paths.find("a/b/c"), Some(abc));
-        for absent in ["b", "c", "b/c", "a/bb/c", "aa/b/c", "a/b/c/", "/a"] {
-            assert_eq!(paths.find(absent), None, "{absent}");
-        }
-        assert_eq!(paths.find(""), Some(PathId::ROOT));
-    }
-
-    #[test]
-    fn totals_reach_every_ancestor_and_no_sibling() {
-        let mut paths = Paths::default();
-        let one = Totals { incr: 3, decr: 1 };
-        let abc = paths.intern("a/b/c").unwrap();
-        let sibling = paths.intern("a/b/d").unwrap();
-        paths.add_exact(abc, one);
-        for (path, value) in [("", 2), ("a", 2), ("a/b", 2), ("a/b/c", 2), ("a/b/d", 0)] {
-            assert_eq!(
-                paths.subtree(paths.find(path).unwrap()).value(),
-                value,
-                "{path}"
-            );
-        }
-        assert_eq!(paths.exact(paths.find("a/b").unwrap()).value(), 0);
-        assert!(!paths.is_key(sibling));
-        assert_eq!(paths.keys_below(PathId::ROOT).collect::<Vec<_>>(), [abc]);
-        assert_eq!(paths.key_count(), 1);
-    }
+pub(crate) fn list(first: u32, next: impl Fn(u32) -> u32) -> impl Iterator<Item = u32> {
+    std::iter::successors((first != NONE).then_some(first), move |&at| {
+        let next = next(at);
+        (next != NONE).then_some(next)
+    })
 }

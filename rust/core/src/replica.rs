@@ -5,20 +5,20 @@
 use crate::announce::{Announcements, pack};
 use crate::authors::Authors;
 use crate::broadcast::{self, Head};
-use crate::chain::{Section, Target, Written};
+use crate::chain::{Built, Section};
 use crate::cid::Cid;
 use crate::dag::Dag;
-pub use crate::effects::{Changed, Config, Effects, Flush};
-use crate::element_key;
+pub use crate::effects::{Changes, Config, Effects, Flush};
 use crate::element_key::Side;
 use crate::error::WireError;
-use crate::identity::Signer;
 use crate::judge::{Judged, Rules, Verdict, judge};
 use crate::limits::DAG_NAME_BYTES_TAKEN_MAX;
-use crate::merge::merge_elements;
+use crate::merge::{OwnSeen, merge_elements};
+use crate::paths::OutsideTexts;
 use crate::peer_id::PeerId;
-use crate::state::State;
+use crate::state::{OriginId, State};
 use crate::wants::Wants;
+use crate::writing::Draft;
 use rustc_hash::FxHashSet;
 use std::collections::BTreeMap;
 
@@ -38,17 +38,19 @@ pub struct Replica {
     newer: u64,
     clone_seen: bool,
     doubled: bool,
+    own_seen: Vec<OwnSeen>,
 }
 
 impl Replica {
-    /// A replica that knows nothing yet. `seed` drives the jitter of announcements alone.
+    /// A replica that knows nothing yet. `seed` drives the jitter of announcements and the order of hash tables, and
+    /// nothing else.
     #[must_use]
     pub fn new(config: Config, me: PeerId, now_ms: u64, seed: u64) -> Self {
         let announcements = Announcements::new(config.announce_interval_ms, now_ms, seed);
         Replica {
             config,
             me,
-            state: State::default(),
+            state: State::new(seed),
             dag: Dag::default(),
             authors: Authors::default(),
             wants: Wants::default(),
@@ -59,6 +61,7 @@ impl Replica {
             newer: 0,
             clone_seen: false,
             doubled: false,
+            own_seen: Vec::new(),
         }
     }
 
@@ -225,70 +228,82 @@ impl Replica {
         self.sections.insert(author, Section::new(nonce));
     }
 
-    /// Name the generation of the live journal: elements of it never move a total, for its slots do.
-    pub fn set_live_generation(&mut self, generation: &str) {
+    /// Name the generation of the live journal, and where its keys are: elements of it never move a total, for its
+    /// slots do.
+    pub fn set_live_generation(&mut self, generation: &str, keys: Box<dyn OutsideTexts>) {
         let own = self.state.origin(&self.me.to_string(), generation);
-        self.state.set_own(own);
+        self.state.set_own(own, keys);
     }
 
-    /// Turn what changed of one generation of `signer` into nodes. `None` where nothing is above what blocks hold.
+    /// What foreign copies of our nodes said of the live generation since the last call.
+    pub fn take_own_seen(&mut self) -> Vec<OwnSeen> {
+        std::mem::take(&mut self.own_seen)
+    }
+
+    /// A value of our live generation was seen that we never reached: say so, once.
+    pub fn note_doubled(&mut self) {
+        if !std::mem::replace(&mut self.doubled, true) {
+            self.effects.warnings.push("another process counts under our generation: this directory's identity is used twice".into());
+        }
+    }
+
+    /// What of these values is above those that blocks hold, sorted.
+    #[must_use]
+    pub fn above_known(&mut self, author: &PeerId, generation: &str, changes: &Changes) -> Changes {
+        let origin = self.state.origin(&author.to_string(), generation);
+        let mut above: Vec<_> = changes
+            .iter()
+            .filter(|&(path, side, value)| value > self.known(path, origin, side))
+            .collect();
+        above.sort_unstable();
+        let mut out = Changes::default();
+        for (path, side, value) in above {
+            out.push(path, side, value);
+        }
+        out
+    }
+
+    /// Take down what building nodes of one generation of an author needs. Nothing may be prepared for the author
+    /// before [`Replica::note_built`] was told, or the draft is given up.
     ///
     /// # Errors
-    /// No section is open for the author, or the signer refuses.
-    pub fn build_flush(
-        &mut self,
-        signer: &dyn Signer,
-        generation: &str,
-        changed: &[Changed],
-    ) -> Result<Option<Flush>, WireError> {
-        let author = signer.peer_id().clone();
+    /// No section is open for the author.
+    pub fn prepare_flush(&mut self, author: &PeerId, generation: &str) -> Result<Draft, WireError> {
         let replica = author.to_string();
         let origin = self.state.origin(&replica, generation);
-        let mut written = Vec::new();
-        for c in changed {
-            let known = self
-                .state
-                .paths()
-                .find(&c.path)
-                .map_or((0, 0), |path| self.state.sub_counter(path, origin));
-            for (side, value, known) in
-                [(Side::Incr, c.incr, known.0), (Side::Decr, c.decr, known.1)]
-            {
-                if value > known {
-                    written.push(Written {
-                        key: element_key::encode(side, &c.path, &replica, generation),
-                        value,
-                    });
-                }
-            }
-        }
-        if written.is_empty() {
-            return Ok(None);
-        }
-        written.sort_unstable_by(|a, b| a.key.cmp(&b.key));
-        let dag_name = if self.config.rules.native {
-            replica.as_str()
+        let section = self.sections.get(author).copied();
+        let native = self.config.rules.native;
+        let dag_name = if native {
+            replica.clone()
         } else {
-            ""
+            String::new()
         };
-        let heads = self.dag.heads(dag_name);
-        let target = Target {
-            dag_name,
-            topic: &self.config.rules.topic,
+        Ok(Draft {
+            generation: generation.to_owned(),
+            topic: self.config.rules.topic.clone(),
             hash: self.config.hash,
-            signer,
-        };
-        let section = self
-            .sections
-            .get_mut(&author)
-            .ok_or(WireError::limit("section"))?;
-        let blocks = section.build(&target, &heads, &written)?;
-        Ok(Some(Flush {
-            author,
-            blocks,
-            section: section.nonce(),
-            sequence: section.written(),
-        }))
+            heads: self.dag.heads(&dag_name),
+            section: section.ok_or(WireError::limit("section"))?,
+            live: self.state.own() == Some(origin),
+            dag_name,
+            replica,
+        })
+    }
+
+    /// Nodes were built of a draft: their sequence numbers belong to their bytes now.
+    pub fn note_built(&mut self, flush: &Flush) {
+        if let Some(section) = self.sections.get_mut(&flush.author) {
+            section.advance(flush.sequence);
+        }
+    }
+
+    fn known(&self, path: &str, origin: OriginId, side: Side) -> u64 {
+        let key = self.state.paths().find(path);
+        let (incr, decr) = key.map_or((0, 0), |key| self.state.sub_counter(key, origin));
+        match side {
+            Side::Incr => incr,
+            Side::Decr => decr,
+        }
     }
 
     /// The nodes of a flush are durable: they are ours now, can be served, and are announced.
@@ -297,7 +312,9 @@ impl Replica {
     /// Our own bytes do not decode: a bug.
     pub fn flush_stored(&mut self, flush: &Flush) -> Result<(), WireError> {
         for built in &flush.blocks {
-            if let Verdict::Keep(judged) = judge(&self.config.rules, &built.block)? {
+            if flush.live {
+                self.take_own(flush, built);
+            } else if let Verdict::Keep(judged) = judge(&self.config.rules, &built.block)? {
                 self.take(&built.cid, built.block.len(), &judged, None, true);
             }
         }
@@ -446,10 +463,32 @@ impl Replica {
             let count = self.dropped.entry(reason.slug()).or_default();
             *count = count.saturating_add(times);
         }
-        if merged.own_raised && !ours {
-            self.doubled = true;
-            self.effects.warnings.push("another process counts under our generation: this directory's identity is used twice".into());
+        if !ours {
+            self.own_seen.extend(merged.own);
         }
+    }
+
+    /// A node that we have just built, of values that are in the totals: nothing to decode, to judge or to merge.
+    fn take_own(&mut self, flush: &Flush, built: &Built) {
+        let dag_name = if self.config.rules.native {
+            flush.author.to_string()
+        } else {
+            String::new()
+        };
+        let links: Vec<Cid> = built
+            .links
+            .iter()
+            .map(|cid| cid.clone().into_v1())
+            .collect();
+        self.dag.add(&built.cid, &dag_name, &links, built.height);
+        self.wants.done(&built.cid);
+        self.authors.note(
+            &flush.author,
+            flush.section,
+            built.sequence,
+            &built.cid,
+            built.block.len(),
+        );
     }
 
     fn wrote_section(&self, section: &[u8; 16]) -> bool {

@@ -1,41 +1,58 @@
 //! The counters: sub-counters joined by maximum, totals kept by difference.
 
 use crate::element_key::Side;
-use crate::paths::{PathId, Paths, Totals};
+use crate::paths::{KeyId, OutsideTexts, Paths, RoomId};
+use crate::sub_counters::SubCounters;
 use rustc_hash::FxHashMap;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 /// One (replica, generation): the single writer of a set of sub-counters.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct OriginId(u32);
+pub struct OriginId(pub(crate) u32);
 
 /// A replica's view of every counter.
-#[derive(Default)]
 pub struct State {
     paths: Paths,
     origins: FxHashMap<(Box<str>, Box<str>), OriginId>,
-    sub_counters: FxHashMap<(PathId, OriginId), (u64, u64)>,
+    sub_counters: SubCounters,
     /// Elements whose key has fewer than three components after the kind: each is its own sub-counter.
     short_keys: FxHashMap<Box<str>, u64>,
     /// The live generation of this process: its totals are moved by [`State::own_moved`] alone.
     own: Option<OriginId>,
+    own_keys: usize,
+    /// Places of own keys that others have counted on since somebody asked.
+    newly_shared: Vec<u32>,
 }
 
-fn totals(side: Side, by: u64) -> Totals {
+fn signed(side: Side, by: u64) -> i128 {
     match side {
-        Side::Incr => Totals {
-            incr: u128::from(by),
-            decr: 0,
-        },
-        Side::Decr => Totals {
-            incr: 0,
-            decr: u128::from(by),
-        },
+        Side::Incr => i128::from(by),
+        Side::Decr => -i128::from(by),
     }
 }
 
 impl State {
+    /// A state that knows nothing. `seed` seeds its hash tables and changes nothing else.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        State {
+            paths: Paths::new(seed),
+            origins: FxHashMap::default(),
+            sub_counters: SubCounters::default(),
+            short_keys: FxHashMap::default(),
+            own: None,
+            own_keys: 0,
+            newly_shared: Vec::new(),
+        }
+    }
+
+    /// Makes room for so many sub-counters of as many new keys.
+    pub fn reserve(&mut self, more: usize) {
+        self.paths.reserve(more);
+        self.sub_counters.reserve(more);
+    }
+
     /// The origin of a replica and generation, both compared as text.
     pub fn origin(&mut self, replica: &str, generation: &str) -> OriginId {
         let next = OriginId(u32::try_from(self.origins.len()).unwrap_or(u32::MAX));
@@ -45,9 +62,10 @@ impl State {
             .or_insert(next)
     }
 
-    /// Name the live generation of this process: elements of it never move a total.
-    pub fn set_own(&mut self, own: OriginId) {
+    /// Name the live generation of this process, whose counts and keys are outside: no element of it is joined.
+    pub fn set_own(&mut self, own: OriginId, keys: Box<dyn OutsideTexts>) {
         self.own = Some(own);
+        self.paths.set_outside(keys);
     }
 
     #[must_use]
@@ -60,132 +78,183 @@ impl State {
         &self.paths
     }
 
-    /// The place of a clean key, made where it is new; `None` where there are 2³² − 1 paths.
-    pub fn intern(&mut self, path: &str) -> Option<PathId> {
+    /// The place of a clean key, made where it is new; `None` where there are too many.
+    pub fn intern(&mut self, path: &str) -> Option<KeyId> {
         self.paths.intern(path)
     }
 
     /// Join one side of a sub-counter: the maximum stands. True where it moved.
-    pub fn raise(&mut self, path: PathId, origin: OriginId, side: Side, value: u64) -> bool {
-        if value == 0 {
-            return false;
+    pub fn raise(&mut self, key: KeyId, origin: OriginId, side: Side, value: u64) -> bool {
+        match self.sub_counters.raise(key, origin, side, value) {
+            Some(by) => {
+                self.paths.add(key, signed(side, by));
+                self.newly_shared.extend(self.paths.share(key));
+                true
+            }
+            None => false,
         }
-        let entry = self.sub_counters.entry((path, origin)).or_default();
-        let known = match side {
-            Side::Incr => &mut entry.0,
-            Side::Decr => &mut entry.1,
-        };
-        let Some(by) = value.checked_sub(*known).filter(|&by| by > 0) else {
-            return false;
-        };
-        *known = value;
-        if self.own != Some(origin) {
-            self.paths.add_exact(path, totals(side, by));
-        }
-        true
     }
 
     /// Join an element that has fewer than three components after its kind; it counts at `path` and above.
-    pub fn raise_short(&mut self, element_key: &str, path: PathId, side: Side, value: u64) -> bool {
+    pub fn raise_short(&mut self, element_key: &str, path: &str, side: Side, value: u64) -> bool {
+        self.paths.index_outside();
+        let Some(room) = self.paths.intern_room(path, &|_| None) else {
+            return false;
+        };
         let known = self.short_keys.entry(element_key.into()).or_default();
         let Some(by) = value.checked_sub(*known).filter(|&by| by > 0) else {
             return false;
         };
         *known = value;
-        self.paths.add_subtree(path, totals(side, by));
+        self.paths.add_in_room(room, signed(side, by));
         true
     }
 
-    /// The journal's slot of this process's own sub-counter moved by so much since it was last brought in.
-    pub fn own_moved(&mut self, path: PathId, incr: u64, decr: u64) {
-        self.paths.add_exact(
-            path,
-            Totals {
-                incr: u128::from(incr),
-                decr: u128::from(decr),
-            },
-        );
+    /// The place of a key of this process's own that comes here for the first time; see [`Paths::intern_outside`].
+    /// True where others have counted on it.
+    pub fn intern_own(
+        &mut self,
+        path: &str,
+        place: u32,
+        find: &dyn Fn(&str) -> Option<KeyId>,
+    ) -> Option<(KeyId, bool)> {
+        let known = self.paths.key_count();
+        let key = self.paths.intern_outside(path, place, find)?;
+        self.own_keys += 1;
+        Some((key, self.paths.key_count() == known))
     }
 
-    /// What is known of a sub-counter from blocks (for the live generation: what was published of it).
+    /// Places (see [`State::intern_own`]) of keys that others have counted on for the first time since the last call.
+    pub fn take_newly_shared(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.newly_shared)
+    }
+
+    /// This process's own sub-counter of a key moved.
+    pub fn own_moved(&mut self, key: KeyId, by: i128) {
+        self.paths.add(key, by);
+    }
+
+    /// What blocks hold of a sub-counter (nothing of the live generation's).
     #[must_use]
-    pub fn sub_counter(&self, path: PathId, origin: OriginId) -> (u64, u64) {
-        self.sub_counters
-            .get(&(path, origin))
-            .copied()
-            .unwrap_or_default()
+    pub fn sub_counter(&self, key: KeyId, origin: OriginId) -> (u64, u64) {
+        self.sub_counters.get(key, origin)
     }
 
     #[must_use]
     pub fn sub_counter_count(&self) -> usize {
-        self.sub_counters.len() + self.short_keys.len()
+        self.sub_counters.len() + self.short_keys.len() + self.own_keys
     }
 
-    /// Exactly this key. Cost: one hash look-up.
+    /// Exactly this key. Cost: one hash look-up. Own keys are found where the index holds them.
     #[must_use]
     pub fn get(&self, key: &str) -> i128 {
-        self.paths
-            .find(key)
-            .map_or(0, |id| self.paths.exact(id).value())
+        self.paths.find(key).map_or(0, |key| self.paths.value(key))
     }
 
-    /// This key and all below it. Cost: one hash look-up.
+    /// The sum of this path and all below it; `None` where nothing is below it, then it is what [`State::get`] gives.
+    /// Cost: one hash look-up.
+    #[must_use]
+    pub fn total_below(&self, prefix: &str) -> Option<i128> {
+        self.paths
+            .find_room(prefix)
+            .map(|room| self.paths.total(room))
+    }
+
+    /// This key and all below it.
     #[must_use]
     pub fn total(&self, prefix: &str) -> i128 {
-        self.paths
-            .find(prefix)
-            .map_or(0, |id| self.paths.subtree(id).value())
+        self.total_below(prefix).unwrap_or_else(|| self.get(prefix))
     }
 
     /// (component, total of its subtree) of everything one component below, sorted by component.
     #[must_use]
     pub fn children(&self, prefix: &str) -> Vec<(String, i128)> {
-        let Some(id) = self.paths.find(prefix) else {
+        let Some(room) = self.paths.find_room(prefix) else {
             return Vec::new();
         };
-        let named = |child| {
-            (
-                self.paths.name(child).to_owned(),
-                self.paths.subtree(child).value(),
-            )
-        };
-        let mut out: Vec<_> = self.paths.children(id).map(named).collect();
+        let rooms = self.paths.rooms_in(room).map(|room| {
+            let name = self.paths.room_name(room).to_owned();
+            (name, self.paths.total(room))
+        });
+        let leaves = self.paths.leaves_in(room).map(|key| {
+            let text = self.paths.text(key);
+            let name = text.rsplit_once('/').map(|(_, name)| name.to_owned());
+            (name.unwrap_or(text), self.paths.value(key))
+        });
+        let mut out: Vec<_> = rooms.chain(leaves).collect();
         out.sort_unstable();
         out
     }
 
-    /// (key, value) of every counted key at or below `prefix`, sorted by key.
+    /// (key, value) of every counted key at or below `prefix`, sorted by key. `own` finds an own key by its text.
     #[must_use]
-    pub fn items(&self, prefix: &str) -> Vec<(String, i128)> {
-        let Some(id) = self.paths.find(prefix) else {
-            return Vec::new();
+    pub fn items(&self, prefix: &str, own: Option<KeyId>) -> Vec<(String, i128)> {
+        let named = |key| (self.paths.text(key), self.paths.value(key));
+        let mut out: Vec<_> = match self.paths.find_room(prefix) {
+            Some(room) => self.paths.keys_below(room).map(named).collect(),
+            None => {
+                let key = own.or_else(|| self.paths.find(prefix));
+                key.into_iter().map(named).collect()
+            }
         };
-        let named = |key| (self.paths.text(key), self.paths.exact(key).value());
-        let mut out: Vec<_> = self.paths.keys_below(id).map(named).collect();
         out.sort_unstable();
         out
     }
 
-    /// The `n` largest keys strictly below `prefix`, ties by key.
+    /// The `n` largest keys strictly below `prefix`, ties by key. Cost: a look at each key's value, of all keys or of
+    /// those below, whichever is less.
     #[must_use]
     pub fn top(&self, prefix: &str, n: usize) -> Vec<(String, i128)> {
-        let Some(id) = self.paths.find(prefix) else {
+        let Some(room) = self.paths.find_room(prefix).filter(|_| n > 0) else {
             return Vec::new();
         };
-        let mut best: BinaryHeap<(Reverse<i128>, String)> = BinaryHeap::new();
-        for key in self.paths.keys_below(id).filter(|&key| key != id) {
-            let value = Reverse(self.paths.exact(key).value());
-            if best.len() < n {
-                best.push((value, self.paths.text(key)));
-            } else if best.peek().is_some_and(|worst| value <= worst.0) {
-                best.push((value, self.paths.text(key)));
-                best.pop();
-            }
+        let mut top = Top {
+            paths: &self.paths,
+            not: self.paths.key_of(room),
+            n,
+            best: BinaryHeap::new(),
+        };
+        let keys = self.paths.key_count();
+        if self.paths.keys_in(room) < keys / WALKED_RATIO {
+            let keys = self.paths.keys_below(room);
+            keys.for_each(|key| top.offer(key, self.paths.value(key), |_| true));
+        } else {
+            let is_below = |key| room == RoomId::ROOT || self.paths.is_below(key, room);
+            let all = self.paths.all();
+            all.for_each(|(key, value)| top.offer(key, value, is_below));
         }
-        best.into_sorted_vec()
-            .into_iter()
-            .map(|(Reverse(value), key)| (key, value))
-            .collect()
+        let best = top.best.into_sorted_vec().into_iter();
+        best.map(|(Reverse(value), key)| (key, value)).collect()
+    }
+}
+
+/// A walk through the tree costs as much for a key as looking at so many in their order.
+const WALKED_RATIO: usize = 8;
+
+/// The best so far, the worst of them on top.
+struct Top<'a> {
+    paths: &'a Paths,
+    not: Option<KeyId>,
+    n: usize,
+    best: BinaryHeap<(Reverse<i128>, String)>,
+}
+
+impl Top<'_> {
+    #[inline]
+    fn offer(&mut self, key: KeyId, value: i128, is_below: impl Fn(KeyId) -> bool) {
+        let is_worse =
+            self.best.len() == self.n && self.best.peek().is_some_and(|(worst, _)| value < worst.0);
+        if !is_worse && is_below(key) && self.not != Some(key) {
+            self.take(key, value);
+        }
+    }
+
+    #[inline(never)]
+    fn take(&mut self, key: KeyId, value: i128) {
+        self.best.push((Reverse(value), self.paths.text(key)));
+        if self.best.len() > self.n {
+            self.best.pop();
+        }
     }
 }
 
@@ -193,64 +262,64 @@ impl State {
 mod tests {
     use super::*;
 
+    fn raise(state: &mut State, path: &str, origin: OriginId, side: Side, value: u64) {
+        let key = state.intern(path).unwrap();
+        state.raise(key, origin, side, value);
+    }
+
     #[test]
     fn the_maximum_stands_in_any_order() {
-        let mut state = State::default();
-        let path = state.intern("a/b").unwrap();
+        let mut state = State::new(1);
         let origin = state.origin("r", "g");
         for value in [3, 1, 5, 5, 2] {
-            state.raise(path, origin, Side::Incr, value);
+            raise(&mut state, "a/b", origin, Side::Incr, value);
         }
-        state.raise(path, origin, Side::Decr, 2);
+        raise(&mut state, "a/b", origin, Side::Decr, 2);
         assert_eq!(
             (state.get("a/b"), state.total("a"), state.total("")),
             (3, 3, 3)
         );
+        let key = state.intern("a/b").unwrap();
+        assert_eq!(state.sub_counter(key, origin), (5, 2));
     }
 
     #[test]
     fn sums_pass_64_bits() {
-        let mut state = State::default();
-        let path = state.intern("a").unwrap();
+        let mut state = State::new(1);
         for generation in ["g", "h", "i"] {
             let origin = state.origin("r", generation);
-            state.raise(path, origin, Side::Incr, u64::MAX);
+            raise(&mut state, "a", origin, Side::Incr, u64::MAX);
         }
         assert_eq!(state.get("a"), 3 * i128::from(u64::MAX));
     }
 
     #[test]
     fn top_breaks_ties_by_key_and_leaves_the_prefix_out() {
-        let mut state = State::default();
-        let origin = state.origin("r", "g");
-        for (key, value) in [
-            ("p", 9),
-            ("p/c", 2),
-            ("p/a", 2),
-            ("p/b", 2),
-            ("p/d", 5),
-            ("q", 7),
-        ] {
-            let path = state.intern(key).unwrap();
-            state.raise(path, origin, Side::Incr, value);
+        // With many keys elsewhere the tree is walked, with few the array is.
+        for elsewhere in [0, 100] {
+            let mut state = State::new(1);
+            let origin = state.origin("r", "g");
+            for (key, value) in [
+                ("p", 9),
+                ("p/c", 2),
+                ("p/a", 2),
+                ("p/b", 2),
+                ("p/d", 5),
+                ("p/e/f", 1),
+                ("q", 7),
+            ] {
+                raise(&mut state, key, origin, Side::Incr, value);
+            }
+            (0..elsewhere)
+                .for_each(|n| raise(&mut state, &format!("x/{n}"), origin, Side::Incr, 9));
+            let top: Vec<_> = state.top("p", 3);
+            assert_eq!(
+                top,
+                [("p/d".into(), 5), ("p/a".into(), 2), ("p/b".into(), 2)]
+            );
+            assert_eq!(state.top("p", 0), []);
+            assert_eq!(state.top("p/e", 3), [("p/e/f".into(), 1)]);
+            assert_eq!(state.top("p", 9).len(), 5);
         }
-        let top: Vec<_> = state.top("p", 3);
-        assert_eq!(
-            top,
-            [("p/d".into(), 5), ("p/a".into(), 2), ("p/b".into(), 2)]
-        );
-        assert_eq!(state.top("p", 0), []);
-    }
-
-    #[test]
-    fn elements_of_the_live_generation_never_move_a_total() {
-        let mut state = State::default();
-        let path = state.intern("a").unwrap();
-        let own = state.origin("me", "now");
-        state.set_own(own);
-        state.own_moved(path, 4, 0);
-        state.raise(path, own, Side::Incr, 4);
-        assert_eq!(state.get("a"), 4);
-        assert_eq!(state.sub_counter(path, own), (4, 0));
     }
 }

@@ -9,6 +9,7 @@ use crdtstats_core::element_key::{self, Side};
 use crdtstats_core::identity::Identity;
 use crdtstats_core::judge::Rules;
 use crdtstats_core::node;
+use crdtstats_core::paths::OutsideTexts;
 use crdtstats_core::replica::{Config, Replica};
 
 const TOPIC: &str = "/crdtstats/1/test";
@@ -216,13 +217,24 @@ fn a_node_of_ours_that_we_never_wrote_shows_a_clone() {
     assert_eq!(replica.state().total(""), 7);
 }
 
+struct NoTexts;
+
+impl OutsideTexts for NoTexts {
+    fn copy(&self, _place: u32, _out: &mut Vec<u8>) {}
+}
+
 #[test]
 fn our_live_generation_in_foreign_hands_moves_nothing_and_is_reported() {
     let me = Identity::from_seed([9; 32]);
     let mut replica = replica(true);
-    replica.set_live_generation(SIGNED);
+    replica.set_live_generation(SIGNED, Box::new(NoTexts));
     hear(&mut replica, &Said::by(&me).block()).unwrap();
     assert_eq!(replica.state().total(""), 0);
+    let seen = replica.take_own_seen();
+    assert_eq!(seen.len(), 1);
+    assert!(seen[0].value > 0);
+    assert!(!replica.doubled());
+    replica.note_doubled();
     assert!(replica.doubled());
 }
 

@@ -1,9 +1,12 @@
 //! The way in: increments go into the slots of the live journal.
+//!
+//! Calls at high rate take the [`Turn`] of a caller that has one.
 
 use std::sync::atomic::Ordering;
 
 use crate::error::EngineError;
-use crate::{Counting, Engine};
+use crate::tokens::Tokens;
+use crate::{Counting, Engine, Turn};
 use crdtstats_core::key;
 use crdtstats_journal::{Journal, Side, Slot};
 
@@ -14,6 +17,29 @@ pub struct Amount {
     pub by: u64,
 }
 
+/// An amount by sides, one of which is 0.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Sides {
+    pub incr: u64,
+    pub decr: u64,
+}
+
+impl Amount {
+    pub const ONE: Amount = Amount {
+        side: Side::Incr,
+        by: 1,
+    };
+
+    #[must_use]
+    pub fn sides(self) -> Sides {
+        let (incr, decr) = match self.side {
+            Side::Incr => (self.by, 0),
+            Side::Decr => (0, self.by),
+        };
+        Sides { incr, decr }
+    }
+}
+
 /// One line of a batch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Addition<'a> {
@@ -22,11 +48,15 @@ pub struct Addition<'a> {
 }
 
 impl Counting {
-    fn live(&mut self) -> Result<&mut Journal, EngineError> {
-        if self.closing {
-            return Err(EngineError::Closed);
+    pub(crate) fn live(&mut self) -> Result<&mut Journal, EngineError> {
+        Ok(self.live_with_tokens()?.1)
+    }
+
+    pub(crate) fn live_with_tokens(&mut self) -> Result<(&mut Tokens, &mut Journal), EngineError> {
+        match &mut self.journal {
+            Some(journal) if !self.closing => Ok((&mut self.tokens, journal)),
+            _ => Err(EngineError::Closed),
         }
-        self.journal.as_mut().ok_or(EngineError::Closed)
     }
 }
 
@@ -38,93 +68,119 @@ fn slot_of(journal: &mut Journal, key: &str) -> Result<Slot, EngineError> {
     }
 }
 
-impl Engine {
-    /// Count on one key. When it returns, the count survives the death of the process.
-    ///
-    /// # Errors
-    /// A bad key, an overflow, a full disk, a closed store: nothing was counted.
-    pub fn add(&self, key: &str, amount: Amount) -> Result<(), EngineError> {
-        let mut counting = self.counting();
-        let journal = counting.live()?;
-        if amount.by == 0 {
-            key::data_key(key)?;
-            return Ok(());
-        }
-        let slot = slot_of(journal, key)?;
-        let was_clean = journal.dirty_len() == 0;
-        journal
-            .add(slot, amount.side, amount.by)
-            .map_err(|error| EngineError::of_add(error, key))?;
-        drop(counting);
-        if was_clean {
-            self.bell().ring();
-        }
-        Ok(())
-    }
+/// What became of a token in [`Engine::add`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Token {
+    /// It is not kept, and stands for nothing.
+    Forgotten,
+    /// It is kept: the caller holds its key from now on, and lets go of that of the token whose place it took.
+    Kept(Option<usize>),
+}
 
-    /// Count on the key that a token stands for. False where the token is not known: nothing was counted.
+impl Engine {
+    /// Count on the key that a token stands for. When it returns, the count survives the death of the process. False
+    /// where the token is not known: nothing was counted.
     ///
     /// # Errors
-    /// An overflow or a closed store: nothing was counted.
+    /// An overflow: nothing was counted.
     #[inline]
-    pub fn add_token(&self, token: usize, amount: Amount) -> Result<bool, EngineError> {
-        let mut counting = self.counting();
+    pub fn add_token(
+        &self,
+        turn: Turn<'_>,
+        token: usize,
+        amount: Amount,
+    ) -> Result<bool, EngineError> {
+        let mut counting = self.counting(Some(turn));
+        // A store that turns writers away knows no token.
         let Some(slot) = counting.tokens.find(token) else {
             return Ok(false);
         };
-        let journal = counting.live()?;
-        let was_clean = journal.dirty_len() == 0;
-        if let Err(error) = journal.add(slot, amount.side, amount.by) {
-            return Err(EngineError::of_add(error, journal.key(slot)));
+        let Some(journal) = counting.journal.as_mut() else {
+            return Ok(false);
+        };
+        match journal.add(slot, amount.side, amount.by) {
+            Ok(false) => Ok(true),
+            Ok(true) => {
+                drop(counting);
+                self.bell().ring();
+                Ok(true)
+            }
+            Err(error) => Err(EngineError::of_add(error, journal.key(slot))),
         }
-        drop(counting);
-        if was_clean {
-            self.bell().ring();
-        }
-        Ok(true)
     }
 
-    /// Let a token stand for a key that is in the journal. The caller keeps the key alive until the token is given
-    /// back, by this call or by [`Engine::take_tokens`]; gives back the token whose place this one took.
+    /// Count on one key. When it returns, the count survives the death of the process. `token`: a token that may stand
+    /// for the key from now on (see [`crate::tokens`]).
     ///
     /// # Errors
-    /// A bad key, a full disk, a closed store.
-    pub fn keep_token(&self, token: usize, key: &str) -> Result<Option<usize>, EngineError> {
-        let mut counting = self.counting();
-        let slot = slot_of(counting.live()?, key)?;
-        Ok(counting.tokens.keep(token, slot))
+    /// A bad key, an overflow, a full disk, a closed store: nothing was counted.
+    pub fn add(
+        &self,
+        turn: Option<Turn<'_>>,
+        key: &str,
+        amount: Amount,
+        token: Option<usize>,
+    ) -> Result<Token, EngineError> {
+        let mut counting = self.counting(turn);
+        let (tokens, journal) = counting.live_with_tokens()?;
+        if amount.by == 0 {
+            key::data_key(key)?;
+            return Ok(Token::Forgotten);
+        }
+        let slot = slot_of(journal, key)?;
+        let is_first = journal
+            .add(slot, amount.side, amount.by)
+            .map_err(|error| EngineError::of_add(error, key))?;
+        let kept = match token {
+            Some(token) if tokens.wants(token) => Token::Kept(tokens.keep(token, slot)),
+            _ => Token::Forgotten,
+        };
+        drop(counting);
+        if is_first {
+            self.bell().ring();
+        }
+        Ok(kept)
     }
 
     /// Every token that is kept; none is known afterwards.
     #[must_use]
     pub fn take_tokens(&self) -> Vec<usize> {
-        self.counting().tokens.take()
+        let mut counting = self.counting(None);
+        let mut tokens = counting.tokens.take();
+        tokens.append(&mut counting.forgotten);
+        tokens
     }
 
     /// The slot of a key, for callers that count on it again and again.
     ///
     /// # Errors
     /// A bad key, a full disk, a closed store.
-    pub fn resolve(&self, key: &str) -> Result<Slot, EngineError> {
-        slot_of(self.counting().live()?, key)
+    pub fn resolve(&self, turn: Option<Turn<'_>>, key: &str) -> Result<Slot, EngineError> {
+        slot_of(self.counting(turn).live()?, key)
     }
 
     /// Count on a slot that [`Engine::resolve`] gave.
     ///
     /// # Errors
     /// An overflow or a closed store: nothing was counted.
-    pub fn add_slot(&self, slot: Slot, amount: Amount) -> Result<(), EngineError> {
-        let mut counting = self.counting();
+    #[inline]
+    pub fn add_slot(
+        &self,
+        turn: Option<Turn<'_>>,
+        slot: Slot,
+        amount: Amount,
+    ) -> Result<(), EngineError> {
+        let mut counting = self.counting(turn);
         let journal = counting.live()?;
-        let was_clean = journal.dirty_len() == 0;
-        if let Err(error) = journal.add(slot, amount.side, amount.by) {
-            return Err(EngineError::of_add(error, journal.key(slot)));
+        match journal.add(slot, amount.side, amount.by) {
+            Ok(false) => Ok(()),
+            Ok(true) => {
+                drop(counting);
+                self.bell().ring();
+                Ok(())
+            }
+            Err(error) => Err(EngineError::of_add(error, journal.key(slot))),
         }
-        drop(counting);
-        if was_clean {
-            self.bell().ring();
-        }
-        Ok(())
     }
 
     /// Count a batch, all or nothing for bad input; with a cursor, all or nothing for `kill -9` too.
@@ -133,6 +189,7 @@ impl Engine {
     /// As [`Engine::add`]; a cursor that stands at or behind the position already. Nothing was counted.
     pub fn add_batch(
         &self,
+        turn: Option<Turn<'_>>,
         batch: &[Addition<'_>],
         cursor: Option<(&str, u64)>,
     ) -> Result<(), EngineError> {
@@ -140,7 +197,7 @@ impl Engine {
             .iter()
             .map(|a| key::data_key(a.key))
             .collect::<Result<Vec<_>, _>>()?;
-        let mut counting = self.counting();
+        let mut counting = self.counting(turn);
         counting.live()?; // a closed store says so, whatever the cursor
         if let Some((name, position)) = cursor
             && let Some(at) = counting.cursor(name).filter(|&at| position <= at)
@@ -160,18 +217,12 @@ impl Engine {
         let sides = slots
             .into_iter()
             .zip(&counted)
-            .map(|(slot, (_, addition))| match addition.amount {
-                Amount {
-                    side: Side::Incr,
-                    by,
-                } => (slot, by, 0),
-                Amount {
-                    side: Side::Decr,
-                    by,
-                } => (slot, 0, by),
+            .map(|(slot, (_, addition))| {
+                let Sides { incr, decr } = addition.amount.sides();
+                (slot, incr, decr)
             });
         let additions: Vec<_> = sides.collect();
-        let was_clean = journal.dirty_len() == 0;
+        let was_clean = journal.is_clean();
         match journal.add_batch(&additions, cursor) {
             Ok(()) => {
                 drop(counting);
@@ -187,12 +238,14 @@ impl Engine {
     /// The last position of a cursor, of this start or an earlier one.
     #[must_use]
     pub fn cursor(&self, name: &str) -> Option<u64> {
-        self.counting().cursor(name)
+        self.counting(None).cursor(name)
     }
 
     /// Turn writers away. Reads and flushes go on.
     pub fn stop_counting(&self) {
-        self.counting().closing = true;
+        let mut counting = self.counting(None);
+        counting.closing = true;
+        counting.forget_tokens();
     }
 
     /// Take the journal out of use: remove it where everything in it is durable in blocks, else leave it for the
@@ -202,8 +255,9 @@ impl Engine {
     /// The file cannot be removed.
     pub fn finish(&self, durable: bool) -> Result<(), EngineError> {
         self.finished.store(true, Ordering::Relaxed);
-        let mut counting = self.counting();
+        let mut counting = self.counting(None);
         counting.closing = true;
+        counting.forget_tokens();
         match counting.journal.take() {
             Some(journal) if durable => Ok(journal.remove()?),
             Some(journal) => {
@@ -216,6 +270,12 @@ impl Engine {
 }
 
 impl Counting {
+    /// No token is known from here on. They are still kept: [`Engine::take_tokens`] gives them back.
+    fn forget_tokens(&mut self) {
+        let tokens = self.tokens.take();
+        self.forgotten.extend(tokens);
+    }
+
     pub(crate) fn cursor(&self, name: &str) -> Option<u64> {
         let live = self
             .journal

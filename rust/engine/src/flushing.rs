@@ -1,16 +1,19 @@
 //! From dirty slots to durable, announced nodes: built here, stored outside, confirmed here.
 
+use crate::Engine;
 use crate::error::EngineError;
-use crate::{Engine, SLICE_SLOTS};
+use crdtstats_core::element_key;
 use crdtstats_core::identity::Signer;
-use crdtstats_core::replica::{Changed, Flush};
+use crdtstats_core::replica::{Changes, Flush};
+use crdtstats_journal::Dirty;
 use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
 
 /// What has to become durable in one step.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// Nodes of ours and the section they continue; `None` where only cursors moved.
-    pub flush: Option<Flush>,
+    pub flush: Option<Arc<Flush>>,
     /// All cursors as they were read before the values.
     pub cursors: BTreeMap<String, u64>,
     /// Built by an earlier call and not confirmed since: the same bytes again, which lack what was counted later.
@@ -22,19 +25,19 @@ impl Engine {
     #[must_use]
     pub fn is_dirty(&self) -> bool {
         let core = self.core();
-        let counting = self.counting();
+        let counting = self.counting(None);
         core.pending.is_some()
             || counting
                 .journal
                 .as_ref()
-                .is_some_and(|journal| journal.dirty_len() > 0)
+                .is_some_and(|journal| !journal.is_clean())
             || counting.all_cursors() != core.stored_cursors
     }
 
     /// Number of sub-counters that changed since the last flush.
     #[must_use]
     pub fn dirty_len(&self) -> usize {
-        self.counting()
+        self.counting(None)
             .journal
             .as_ref()
             .map_or(0, crdtstats_journal::Journal::dirty_len)
@@ -45,61 +48,82 @@ impl Engine {
     /// # Errors
     /// The signer refuses; everything stays dirty.
     pub fn begin_flush(&self, signer: &dyn Signer) -> Result<Option<Plan>, EngineError> {
-        let mut core = self.core();
-        if let Some(plan) = &core.pending {
+        let _one_at_a_time = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(plan) = &self.core().pending {
             return Ok(Some(Plan {
                 is_retry: true,
                 ..plan.clone()
             }));
         }
         // The cursors first, then the values: a stored cursor never runs ahead of its counts.
-        let cursors = self.counting().all_cursors();
-        let (mut changed, mut slots) = (Vec::new(), Vec::new());
-        // What is listed now, once each: writers that never rest cannot keep a flush here for ever.
-        let mut left = self.dirty_len();
-        while left > 0 {
-            let from = slots.len();
-            let mut counting = self.counting();
-            let Some(journal) = counting.journal.as_mut() else {
-                break;
-            };
-            journal.take_dirty(SLICE_SLOTS.min(left), &mut slots);
-            let keys: Vec<String> = slots
-                .iter()
-                .skip(from)
-                .map(|&slot| journal.key(slot).to_owned())
-                .collect();
-            drop(counting);
-            if keys.is_empty() {
-                break;
-            }
-            // The flags are cleared by now, so whatever is counted from here on is dirty again.
-            for (path, &slot) in keys.into_iter().zip(slots.iter().skip(from)) {
-                let (incr, decr) = self.read_slot(slot);
-                changed.push(Changed { path, incr, decr });
-            }
-            left = left.saturating_sub(slots.len() - from);
-        }
-        let generation = core.generation.clone();
-        let flush = match core.replica.build_flush(signer, &generation, &changed) {
+        let cursors = self.counting(None).all_cursors();
+        let dirty = self.take_dirty();
+        let flush = match self.build(signer, &dirty) {
             Ok(flush) => flush,
             Err(error) => {
-                if let Some(journal) = self.counting().journal.as_mut() {
-                    slots.iter().for_each(|&slot| journal.mark_dirty(slot));
+                if let Some(journal) = self.counting(None).journal.as_mut() {
+                    dirty.iter().for_each(|dirty| journal.mark_dirty(dirty));
                 }
-                return Err(error.into());
+                return Err(error);
             }
         };
+        let mut core = self.core();
         if flush.is_none() && cursors == core.stored_cursors {
             return Ok(None);
         }
+        if let Some(flush) = &flush {
+            core.replica.note_built(flush);
+        }
         let plan = Plan {
-            flush,
+            flush: flush.map(Arc::new),
             cursors,
             is_retry: false,
         };
         core.pending = Some(plan.clone());
         Ok(Some(plan))
+    }
+
+    /// What is dirty now, once each, in the order of the journal. Writers that never rest cannot keep a flush here.
+    fn take_dirty(&self) -> Vec<Dirty> {
+        let (mut dirty, count) = (Vec::new(), self.dirty_len());
+        while dirty.len() < count {
+            let from = dirty.len();
+            match self.counting(None).journal.as_mut() {
+                Some(journal) => journal.take_dirty(&mut dirty),
+                None => break,
+            }
+            if dirty.len() == from {
+                break;
+            }
+        }
+        dirty.sort_unstable_by_key(|dirty| dirty.slot);
+        dirty
+    }
+
+    /// Nodes of what is dirty. No lock is held while they are encoded, hashed and signed.
+    fn build(&self, signer: &dyn Signer, dirty: &[Dirty]) -> Result<Option<Flush>, EngineError> {
+        let Some(slots) = self.slots.get().filter(|_| !dirty.is_empty()) else {
+            return Ok(None);
+        };
+        let (mut changes, mut key) = (Changes::default(), Vec::new());
+        for dirty in dirty {
+            key.clear();
+            slots.copy_key(dirty.slot, &mut key);
+            let path = std::str::from_utf8(&key)
+                .map_err(|_| EngineError::Internal("a key in the journal is not UTF-8"))?;
+            if dirty.sides.0 {
+                changes.push(path, element_key::Side::Incr, dirty.incr);
+            }
+            if dirty.sides.1 {
+                changes.push(path, element_key::Side::Decr, dirty.decr);
+            }
+        }
+        let draft = {
+            let mut core = self.core();
+            let generation = core.generation.clone();
+            core.replica.prepare_flush(signer.peer_id(), &generation)?
+        };
+        Ok(Some(draft.build(signer, &changes)?))
     }
 
     /// The plan that [`Engine::begin_flush`] gave is durable.
@@ -114,7 +138,7 @@ impl Engine {
         core.stored_cursors = plan.cursors;
         if let Some(flush) = &plan.flush {
             core.replica.flush_stored(flush)?;
-            if let Some(journal) = self.counting().journal.as_mut() {
+            if let Some(journal) = self.counting(None).journal.as_mut() {
                 journal.note_flushed(flush.section, flush.sequence);
             }
         }

@@ -1,9 +1,10 @@
 //! One open store in memory: the journal and the core, joined under their locks.
 //!
 //! Two locks, always taken in this order: `core` (state, DAG, chain), then `counting` (the live journal). An increment
-//! takes `counting` alone and holds it for nanoseconds; nothing holds it for longer than a slice of
-//! [`SLICE_SLOTS`] slots, and neither is held across I/O.
+//! takes `counting` alone and holds it for nanoseconds; who else takes it holds it for a slice of about a thousand
+//! slots at most. Neither is held across I/O, nor while nodes are encoded, hashed and signed.
 
+mod batch;
 mod bell;
 mod counting;
 mod error;
@@ -15,47 +16,38 @@ mod replication;
 mod status;
 mod tokens;
 
+pub use batch::{Batch, Kept};
 pub use bell::Bell;
-pub use counting::{Addition, Amount};
+pub use counting::{Addition, Amount, Sides, Token};
 pub use error::EngineError;
 pub use flushing::Plan;
+pub use lock::Turn;
 pub use status::Status;
 
-use crdtstats_core::paths::PathId;
+use crdtstats_core::paths::OutsideTexts;
 use crdtstats_core::peer_id::PeerId;
 use crdtstats_core::replica::{Config, Replica};
 use crdtstats_journal::{Generation, Journal, Slot, Slots};
-use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
 use std::os::fd::RawFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-/// Slots that are taken off a list in one go: bounds how long an increment waits for a read or a flush.
-pub const SLICE_SLOTS: usize = 4096;
-
 /// The live journal, and what turns writers away.
 struct Counting {
     journal: Option<Journal>,
     closing: bool,
     tokens: tokens::Tokens,
+    /// Tokens that stand for nothing any more, and whose keys are still held for us.
+    forgotten: Vec<usize>,
     /// Cursors of earlier generations: from the datastore, and from journals that may be believed.
     cursors: BTreeMap<String, u64>,
-}
-
-/// What has been brought into the totals of one slot.
-struct Seen {
-    path: PathId,
-    incr: u64,
-    decr: u64,
 }
 
 struct Core {
     replica: Replica,
     generation: String,
-    /// By slot: what of it is in the totals.
-    seen: FxHashMap<Slot, Seen>,
     /// A flush that was built and is not known to be durable: a retry stores the same bytes.
     pending: Option<Plan>,
     /// The cursors that the last durable flush stored.
@@ -66,6 +58,8 @@ struct Core {
 pub struct Engine {
     counting: lock::ShortLock<Counting>,
     core: Mutex<Core>,
+    /// Held while a flush is built: one at a time.
+    flushing: Mutex<()>,
     slots: OnceLock<Slots>,
     bell: Bell,
     finished: AtomicBool,
@@ -80,15 +74,16 @@ impl Engine {
                 journal: None,
                 closing: false,
                 tokens: tokens::Tokens::default(),
+                forgotten: Vec::new(),
                 cursors: BTreeMap::new(),
             }),
             core: Mutex::new(Core {
                 replica: Replica::new(config, me, now_ms, seed),
                 generation: String::new(),
-                seen: FxHashMap::default(),
                 pending: None,
                 stored_cursors: BTreeMap::new(),
             }),
+            flushing: Mutex::new(()),
             slots: OnceLock::new(),
             bell: Bell::default(),
             finished: AtomicBool::new(false),
@@ -112,16 +107,18 @@ impl Engine {
         core.generation = generation.to_string();
         core.replica.open_section(me, section);
         let generation = core.generation.clone();
-        core.replica.set_live_generation(&generation);
+        let keys = KeysOfSlots(journal.slots());
+        core.replica
+            .set_live_generation(&generation, Box::new(keys));
         let _ = self.slots.set(journal.slots());
-        self.counting().journal = Some(journal);
+        self.counting(None).journal = Some(journal);
         Ok(())
     }
 
     /// The descriptor that holds the live journal's lock: it must not live on in a forked child.
     #[must_use]
     pub fn journal_fd(&self) -> Option<RawFd> {
-        self.counting().journal.as_ref().map(Journal::raw_fd)
+        self.counting(None).journal.as_ref().map(Journal::raw_fd)
     }
 
     /// Whether the store was closed: nothing may be read or counted any more.
@@ -142,11 +139,19 @@ impl Engine {
     }
 
     #[inline]
-    fn counting(&self) -> lock::ShortGuard<'_, Counting> {
-        self.counting.lock()
+    fn counting(&self, turn: Option<Turn<'_>>) -> lock::ShortGuard<'_, Counting> {
+        match turn {
+            Some(turn) => self.counting.lock_in_turn(turn),
+            None => self.counting.lock(),
+        }
     }
+}
 
-    fn read_slot(&self, slot: Slot) -> (u64, u64) {
-        self.slots.get().map_or((0, 0), |slots| slots.read(slot))
+/// Keys stay in the journal; the state asks for their texts.
+struct KeysOfSlots(Slots);
+
+impl OutsideTexts for KeysOfSlots {
+    fn copy(&self, place: u32, out: &mut Vec<u8>) {
+        self.0.copy_key(Slot::of_units(place), out);
     }
 }

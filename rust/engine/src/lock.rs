@@ -1,61 +1,149 @@
-//! A lock for sections of nanoseconds, rarely contended.
+//! The lock of the counters: all but free for the one that counts, dearer for those that look in from time to time.
 //!
-//! Its unlock is a plain store: a second locked instruction for each increment would cost a tenth of it (the standard
-//! mutex has to ask whether somebody sleeps). Who waits spins, then yields, then naps; sections are bounded
-//! ([`crate::SLICE_SLOTS`]), so a nap is never long.
+//! A locked instruction waits until all earlier stores have left the processor, which costs more than the add that it
+//! protects. So there are two ways in. The *turn* ([`Turn`]) is for callers of whom there is never more than one at a
+//! time, such as whoever holds Python's interpreter lock: it raises a flag by a plain store, looks whether somebody
+//! else is inside, and goes. *Others* (the flusher, readers without the interpreter lock) exclude each other by a
+//! compare-and-swap, then have the kernel put a full barrier into every running thread (`membarrier`, about a
+//! microsecond), and look at the turn's flag. It is Dekker's algorithm with the whole price on one side. Where the
+//! kernel has no such call both sides pay.
 
 use std::cell::UnsafeCell;
+use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering, compiler_fence, fence};
 use std::time::Duration;
 
 const SPINS: u32 = 64;
 const YIELDS: u32 = 64;
 const NAP: Duration = Duration::from_micros(20);
 
+/// A proof that no other thread has one just now.
+#[derive(Clone, Copy)]
+pub struct Turn<'a>(PhantomData<(&'a (), *const ())>);
+
+impl Turn<'_> {
+    /// Say that it is this thread's turn.
+    ///
+    /// # Safety
+    /// As long as it lives, no other thread may have a `Turn`, and between the end of another thread's and the
+    /// beginning of this one there must be what makes its stores visible, as the handing over of a lock does. Python's
+    /// interpreter lock held throughout is such a proof, where there is one.
+    #[must_use]
+    #[inline]
+    pub unsafe fn assume() -> Self {
+        Turn(PhantomData)
+    }
+}
+
 /// Exclusive access to a `T` for short sections.
 pub(crate) struct ShortLock<T> {
-    locked: AtomicBool,
+    /// The turn is inside, or about to look whether it may be.
+    turn_inside: AtomicBool,
+    /// The turn waits for the others: no further one of them goes in before it.
+    turn_waits: AtomicBool,
+    /// One of the others is inside, or about to be.
+    other_inside: AtomicBool,
+    /// The kernel puts barriers into other threads.
+    one_sided: bool,
     value: UnsafeCell<T>,
 }
 
-// SAFETY: the value is reached through a guard only, and there is one guard at a time.
+// SAFETY: the value is reached through a guard only, and there is one guard at a time (module text).
 unsafe impl<T: Send> Sync for ShortLock<T> {}
 
 impl<T> ShortLock<T> {
     pub fn new(value: T) -> Self {
         ShortLock {
-            locked: AtomicBool::new(false),
+            turn_inside: AtomicBool::new(false),
+            turn_waits: AtomicBool::new(false),
+            other_inside: AtomicBool::new(false),
+            one_sided: barrier::register(),
             value: UnsafeCell::new(value),
         }
     }
 
-    #[inline]
+    /// The way in for any thread. It must not have a guard already.
     pub fn lock(&self) -> ShortGuard<'_, T> {
-        if self
-            .locked
-            .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
-            .is_err()
-        {
-            self.wait();
+        let mut waiting = Waiting::default();
+        while self.turn_waits.load(Ordering::Relaxed) {
+            waiting.wait();
         }
-        ShortGuard { lock: self }
-    }
-
-    #[cold]
-    fn wait(&self) {
-        let mut tries = 0;
         while self
-            .locked
+            .other_inside
             .compare_exchange_weak(false, true, Ordering::Acquire, Ordering::Relaxed)
             .is_err()
         {
-            tries += 1;
-            match tries {
-                0..=SPINS => std::hint::spin_loop(),
-                _ if tries <= SPINS + YIELDS => std::thread::yield_now(),
-                _ => std::thread::sleep(NAP),
+            waiting.wait();
+        }
+        if self.one_sided {
+            barrier::in_all_threads();
+        } else {
+            fence(Ordering::SeqCst);
+        }
+        while self.turn_inside.load(Ordering::Acquire) {
+            waiting.wait();
+        }
+        ShortGuard {
+            lock: self,
+            inside: &self.other_inside,
+        }
+    }
+
+    /// The way in for the thread whose turn it is. It must not have a guard already.
+    #[inline]
+    pub fn lock_in_turn(&self, _turn: Turn<'_>) -> ShortGuard<'_, T> {
+        self.turn_inside.store(true, Ordering::Relaxed);
+        self.barrier_of_turn();
+        if self.other_inside.load(Ordering::Acquire) {
+            self.wait_in_turn();
+        }
+        ShortGuard {
+            lock: self,
+            inside: &self.turn_inside,
+        }
+    }
+
+    #[inline]
+    fn barrier_of_turn(&self) {
+        if self.one_sided {
+            compiler_fence(Ordering::SeqCst);
+        } else {
+            fence(Ordering::SeqCst);
+        }
+    }
+
+    #[cold]
+    fn wait_in_turn(&self) {
+        self.turn_waits.store(true, Ordering::Relaxed);
+        let mut waiting = Waiting::default();
+        loop {
+            // Step back: the other one waits for this flag.
+            self.turn_inside.store(false, Ordering::Release);
+            while self.other_inside.load(Ordering::Relaxed) {
+                waiting.wait();
             }
+            self.turn_inside.store(true, Ordering::Relaxed);
+            self.barrier_of_turn();
+            if !self.other_inside.load(Ordering::Acquire) {
+                break;
+            }
+        }
+        self.turn_waits.store(false, Ordering::Relaxed);
+    }
+}
+
+/// Sections are short: first spin, then let others run, then nap.
+#[derive(Default)]
+struct Waiting(u32);
+
+impl Waiting {
+    fn wait(&mut self) {
+        self.0 = self.0.saturating_add(1);
+        match self.0 {
+            0..=SPINS => std::hint::spin_loop(),
+            _ if self.0 <= SPINS + YIELDS => std::thread::yield_now(),
+            _ => std::thread::sleep(NAP),
         }
     }
 }
@@ -63,6 +151,7 @@ impl<T> ShortLock<T> {
 /// The section: ends when this is dropped.
 pub(crate) struct ShortGuard<'a, T> {
     lock: &'a ShortLock<T>,
+    inside: &'a AtomicBool,
 }
 
 impl<T> Deref for ShortGuard<'_, T> {
@@ -86,22 +175,80 @@ impl<T> DerefMut for ShortGuard<'_, T> {
 impl<T> Drop for ShortGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        self.lock.locked.store(false, Ordering::Release);
+        self.inside.store(false, Ordering::Release);
+    }
+}
+
+/// `membarrier(2)`: a full barrier in every running thread of this process.
+mod barrier {
+    /// From linux/membarrier.h.
+    const PRIVATE_EXPEDITED: libc::c_int = 1 << 3;
+    const REGISTER_PRIVATE_EXPEDITED: libc::c_int = 1 << 4;
+
+    fn call(command: libc::c_int) -> bool {
+        // SAFETY: the call reads its arguments and changes no memory.
+        unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) == 0 }
+    }
+
+    /// Ask for it, once for each lock: a forked child has to ask again, and it costs nothing. False: there is none.
+    pub fn register() -> bool {
+        call(REGISTER_PRIVATE_EXPEDITED)
+    }
+
+    /// Cannot fail once [`register`] was true in this process.
+    pub fn in_all_threads() {
+        while !call(PRIVATE_EXPEDITED) {
+            register();
+            std::thread::yield_now();
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Mutex;
+
+    const ROUNDS: u64 = 3_000;
+
+    fn nobody_is_lost(lock: &ShortLock<[u64; 2]>) {
+        let turn = Mutex::new(());
+        std::thread::scope(|scope| {
+            for thread in 0..8 {
+                let turn = &turn;
+                scope.spawn(move || {
+                    for _ in 0..ROUNDS {
+                        let mut guard = if thread % 4 == 0 {
+                            lock.lock()
+                        } else {
+                            let _held = turn.lock().unwrap();
+                            // SAFETY: the mutex is held until the guard is dropped, below and above.
+                            let mut guard = lock.lock_in_turn(unsafe { Turn::assume() });
+                            guard[0] += 1;
+                            guard[1] += 1;
+                            assert_eq!(guard[0], guard[1]);
+                            continue;
+                        };
+                        guard[0] += 1;
+                        guard[1] += 1;
+                        assert_eq!(guard[0], guard[1]);
+                    }
+                });
+            }
+        });
+        assert_eq!(*lock.lock(), [8 * ROUNDS; 2]);
+    }
 
     #[test]
     fn eight_threads_lose_nothing() {
-        let lock = ShortLock::new(0u64);
-        std::thread::scope(|scope| {
-            for _ in 0..8 {
-                scope.spawn(|| (0..20_000).for_each(|_| *lock.lock() += 1));
-            }
-        });
-        assert_eq!(*lock.lock(), 160_000);
+        let lock = ShortLock::new([0; 2]);
+        nobody_is_lost(&lock);
+    }
+
+    #[test]
+    fn eight_threads_lose_nothing_where_the_kernel_does_not_help() {
+        let mut lock = ShortLock::new([0; 2]);
+        lock.one_sided = false;
+        nobody_is_lost(&lock);
     }
 }

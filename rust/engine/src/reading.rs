@@ -1,119 +1,169 @@
 //! The way out: reads are exact, so what was counted since the last one is brought into the totals first.
 
 use crate::error::EngineError;
-use crate::{Core, Engine, SLICE_SLOTS, Seen};
+use crate::{Core, Counting, Engine, Turn};
 use crdtstats_core::key;
+use crdtstats_core::paths::KeyId;
 use crdtstats_core::state::State;
-use std::collections::hash_map::Entry;
-use std::sync::TryLockError;
+use crdtstats_journal::{Journal, Slot, Unread};
+use std::sync::{MutexGuard, TryLockError};
+
+/// With more slots to bring in than this, a read is no short call any more: about 50 µs.
+const SHORT_READ_SLOTS: usize = 1024;
+/// How many keys' totals are on their way from memory while one is moved.
+const AHEAD: usize = 16;
+
+fn net((incr, decr): (u64, u64)) -> i128 {
+    i128::from(incr) - i128::from(decr)
+}
+
+/// The place in the state of an own key that was brought in.
+fn brought_in(journal: &Journal, key: &str) -> Option<(Slot, KeyId)> {
+    let slot = journal.find(key.as_bytes())?;
+    Some((slot, KeyId::of_note(journal.note(slot))?))
+}
+
+impl Counting {
+    /// The value of a key that, as far as is known, nobody else counts on. Cost: one look-up, and no other lock.
+    #[inline]
+    fn sole_value(&self, key: &str) -> Option<i128> {
+        let journal = self.journal.as_ref()?;
+        let slot = journal.find(key.as_bytes())?;
+        journal.read_sole(slot).map(net)
+    }
+}
 
 impl Engine {
     /// Run a read on totals that hold everything counted before the call.
     fn read<T>(&self, read: impl FnOnce(&State) -> T) -> T {
         let mut core = self.core();
-        self.bring_in(&mut core);
+        self.bring_in(&mut core, None);
         read(core.replica.state())
     }
 
-    /// As [`Engine::read`], where nobody else is in the core just now.
-    fn read_now<T>(&self, read: impl FnOnce(&State) -> T) -> Option<T> {
+    /// The core, where nobody else is in it just now and little has to be brought in.
+    fn core_now(&self, turn: Turn<'_>) -> Option<MutexGuard<'_, Core>> {
         let mut core = match self.core.try_lock() {
             Ok(core) => core,
             Err(TryLockError::Poisoned(core)) => core.into_inner(),
             Err(TryLockError::WouldBlock) => return None,
         };
-        self.bring_in(&mut core);
-        Some(read(core.replica.state()))
+        let unread = match &self.counting(Some(turn)).journal {
+            Some(journal) if !journal.is_read() => journal.unread_len(),
+            _ => 0,
+        };
+        if unread > SHORT_READ_SLOTS {
+            return None;
+        }
+        if unread > 0 {
+            self.bring_in(&mut core, Some(turn));
+        }
+        Some(core)
     }
 
     /// Move the totals by what the slots gained since they were last looked at, a slice at a time.
-    pub(crate) fn bring_in(&self, core: &mut Core) {
-        let mut touched = Vec::new();
+    pub(crate) fn bring_in(&self, core: &mut Core, turn: Option<Turn<'_>>) {
+        let mut touched: Vec<Unread> = Vec::new();
         // One pass over what is listed now: writers that never rest cannot keep a reader here for ever.
-        let mut left = match &self.counting().journal {
+        let mut left = match &self.counting(turn).journal {
             Some(journal) => journal.unread_len(),
             None => 0,
         };
         while left > 0 {
             touched.clear();
-            let mut fresh = Vec::new();
             {
-                let mut counting = self.counting();
+                let mut counting = self.counting(turn);
                 let Some(journal) = counting.journal.as_mut() else {
                     return;
                 };
-                journal.take_unread(SLICE_SLOTS.min(left), &mut touched);
-                for &slot in &touched {
-                    if !core.seen.contains_key(&slot) {
-                        fresh.push((slot, journal.key(slot).to_owned()));
-                    }
+                journal.take_unread(&mut touched);
+                for unread in touched.iter_mut().filter(|unread| unread.note == 0) {
+                    unread.note = meet(journal, core.replica.state_mut(), unread.slot);
                 }
             }
             if touched.is_empty() {
                 return;
             }
             left = left.saturating_sub(touched.len());
-            for (slot, key) in fresh {
-                if let Some(path) = core.replica.state_mut().intern(&key)
-                    && let Entry::Vacant(vacant) = core.seen.entry(slot)
-                {
-                    vacant.insert(Seen {
-                        path,
-                        incr: 0,
-                        decr: 0,
-                    });
+            let state = core.replica.state_mut();
+            for (n, unread) in touched.iter().enumerate() {
+                let ahead = touched.get(n + AHEAD);
+                if let Some(key) = ahead.and_then(|ahead| KeyId::of_note(ahead.note)) {
+                    state.paths().prefetch(key);
                 }
-            }
-            for &slot in &touched {
-                let (incr, decr) = self.read_slot(slot);
-                let Some(seen) = core.seen.get_mut(&slot) else {
-                    continue;
-                };
-                let (more, less) = (
-                    incr.saturating_sub(seen.incr),
-                    decr.saturating_sub(seen.decr),
-                );
-                (seen.incr, seen.decr) = (incr, decr);
-                let path = seen.path;
-                core.replica.state_mut().own_moved(path, more, less);
+                if let Some(key) = KeyId::of_note(unread.note) {
+                    state.own_moved(key, unread.moved());
+                }
             }
         }
     }
 
-    /// Exactly this key.
+    /// Keys that others have counted on are not to be read from their slots alone any more. Before the core is let go
+    /// of, so that whoever has seen the new totals sees it too.
+    pub(crate) fn note_shared(&self, core: &mut Core) {
+        let shared = core.replica.state_mut().take_newly_shared();
+        for slice in shared.chunks(SHORT_READ_SLOTS) {
+            let mut counting = self.counting(None);
+            if let Some(journal) = counting.journal.as_mut() {
+                for &units in slice {
+                    let slot = Slot::of_units(units);
+                    journal.set_note(slot, journal.note(slot), false);
+                }
+            }
+        }
+    }
+
+    fn value_in(&self, core: &Core, turn: Option<Turn<'_>>, key: &str) -> i128 {
+        let state = core.replica.state();
+        let counting = self.counting(turn);
+        let own = counting.journal.as_ref().and_then(|j| brought_in(j, key));
+        own.map_or_else(|| state.get(key), |(_, key)| state.paths().value(key))
+    }
+
+    fn total_in(&self, core: &Core, turn: Option<Turn<'_>>, prefix: &str) -> i128 {
+        let below = core.replica.state().total_below(prefix);
+        below.unwrap_or_else(|| self.value_in(core, turn, prefix))
+    }
+
+    /// Exactly the key that a token stands for, where that is known and nobody else counts on it.
+    #[inline]
+    pub fn get_token(&self, turn: Turn<'_>, token: usize) -> Option<i128> {
+        let mut counting = self.counting(Some(turn));
+        let slot = counting.tokens.find(token)?;
+        counting.journal.as_ref()?.read_sole(slot).map(net)
+    }
+
+    /// Exactly this key. `None` where the call has to be repeated without a turn, as it may take long.
     ///
     /// # Errors
     /// A bad key.
-    pub fn get(&self, key: &str) -> Result<i128, EngineError> {
+    pub fn get(&self, turn: Option<Turn<'_>>, key: &str) -> Result<Option<i128>, EngineError> {
+        if let Some(value) = self.counting(turn).sole_value(key) {
+            return Ok(Some(value));
+        }
         let key = key::prefix(key)?;
-        Ok(self.read(|state| state.get(&key)))
+        if let Some(turn) = turn {
+            let core = self.core_now(turn);
+            return Ok(core.map(|core| self.value_in(&core, Some(turn), &key)));
+        }
+        let mut core = self.core();
+        self.bring_in(&mut core, None);
+        Ok(Some(self.value_in(&core, None, &key)))
     }
 
-    /// [`Engine::get`] without waiting; `None` where somebody else is in the core.
+    /// This key and all below it. `None` as of [`Engine::get`].
     ///
     /// # Errors
     /// A bad key.
-    pub fn try_get(&self, key: &str) -> Result<Option<i128>, EngineError> {
-        let key = key::prefix(key)?;
-        Ok(self.read_now(|state| state.get(&key)))
-    }
-
-    /// [`Engine::total`] without waiting; `None` where somebody else is in the core.
-    ///
-    /// # Errors
-    /// A bad key.
-    pub fn try_total(&self, prefix: &str) -> Result<Option<i128>, EngineError> {
+    pub fn total(&self, turn: Option<Turn<'_>>, prefix: &str) -> Result<Option<i128>, EngineError> {
         let prefix = key::prefix(prefix)?;
-        Ok(self.read_now(|state| state.total(&prefix)))
-    }
-
-    /// This key and all below it.
-    ///
-    /// # Errors
-    /// A bad key.
-    pub fn total(&self, prefix: &str) -> Result<i128, EngineError> {
-        let prefix = key::prefix(prefix)?;
-        Ok(self.read(|state| state.total(&prefix)))
+        if let Some(turn) = turn {
+            let core = self.core_now(turn);
+            return Ok(core.map(|core| self.total_in(&core, Some(turn), &prefix)));
+        }
+        let mut core = self.core();
+        self.bring_in(&mut core, None);
+        Ok(Some(self.total_in(&core, None, &prefix)))
     }
 
     /// (component, total) one component below, sorted.
@@ -140,6 +190,24 @@ impl Engine {
     /// A bad key.
     pub fn items(&self, prefix: &str) -> Result<Vec<(String, i128)>, EngineError> {
         let prefix = key::prefix(prefix)?;
-        Ok(self.read(|state| state.items(&prefix)))
+        let mut core = self.core();
+        self.bring_in(&mut core, None);
+        let own = {
+            let counting = self.counting(None);
+            let own = counting.journal.as_ref();
+            own.and_then(|journal| brought_in(journal, &prefix))
+        };
+        let own = own.map(|(_, key)| key);
+        Ok(core.replica.state().items(&prefix, own))
     }
+}
+
+/// A slot that was never brought in gets its key's place in the state; gives the note that is on it from now on.
+fn meet(journal: &mut Journal, state: &mut State, slot: Slot) -> u32 {
+    let find = |key: &str| Some(brought_in(journal, key)?.1);
+    let Some((key, known)) = state.intern_own(journal.key(slot), slot.units(), &find) else {
+        return 0;
+    };
+    journal.set_note(slot, key.note(), !known);
+    key.note()
 }

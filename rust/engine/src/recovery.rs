@@ -4,10 +4,12 @@ use crate::Engine;
 use crate::error::EngineError;
 use crate::flushing::Plan;
 use crdtstats_core::cid::Cid;
+use crdtstats_core::element_key::Side;
 use crdtstats_core::identity::Signer;
-use crdtstats_core::replica::Changed;
+use crdtstats_core::replica::Changes;
 use crdtstats_journal::Leftover;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 impl Engine {
     /// Take a stored block in, in any order. One of our own too, whether a head reaches it or not: what we signed is
@@ -22,7 +24,7 @@ impl Engine {
     /// Take the cursors of the last durable flush in.
     pub fn load_cursors(&self, cursors: BTreeMap<String, u64>) {
         self.core().stored_cursors.clone_from(&cursors);
-        self.counting().cursors = cursors;
+        self.counting(None).cursors = cursors;
     }
 
     /// Take the journal of a dead process in: what exceeds the blocks becomes nodes of its own replica and generation.
@@ -45,20 +47,24 @@ impl Engine {
         if core.pending.is_some() {
             return Err(EngineError::Internal("the flush before is not confirmed"));
         }
-        let mut changed = Vec::new();
+        let mut changes = Changes::default();
         for entry in leftover.entries() {
             let entry = entry?;
-            changed.push(Changed {
-                path: entry.key,
-                incr: entry.incr,
-                decr: entry.decr,
-            });
+            changes.push(&entry.key, Side::Incr, entry.incr);
+            changes.push(&entry.key, Side::Decr, entry.decr);
         }
-        core.replica.open_section(signer.peer_id().clone(), section);
-        let flush =
-            core.replica
-                .build_flush(signer, &leftover.generation().to_string(), &changed)?;
-        let mut counting = self.counting();
+        let (author, generation) = (signer.peer_id(), leftover.generation().to_string());
+        core.replica.open_section(author.clone(), section);
+        let changes = core.replica.above_known(author, &generation, &changes);
+        let flush = if changes.is_empty() {
+            None
+        } else {
+            let draft = core.replica.prepare_flush(author, &generation)?;
+            let flush = draft.build(signer, &changes)?;
+            core.replica.note_built(&flush);
+            Some(Arc::new(flush))
+        };
+        let mut counting = self.counting(None);
         if leftover.cursors_believed() {
             for (name, position) in leftover.cursors() {
                 let at = counting.cursors.entry(name).or_default();

@@ -1,8 +1,9 @@
 //! What the replicator carries: payloads and blocks in, effects out.
 
-use crate::Engine;
 use crate::error::EngineError;
+use crate::{Core, Engine};
 use crdtstats_core::cid::Cid;
+use crdtstats_core::element_key::Side;
 use crdtstats_core::replica::Effects;
 use rustc_hash::FxHashSet;
 
@@ -12,7 +13,10 @@ impl Engine {
     /// # Errors
     /// Its sender is at fault: drop it and go on.
     pub fn handle_payload(&self, payload: &[u8], peer: Option<&str>) -> Result<(), EngineError> {
-        Ok(self.core().replica.handle_payload(payload, peer)?)
+        let mut core = self.core();
+        let handled = core.replica.handle_payload(payload, peer);
+        self.after_merge(&mut core);
+        Ok(handled?)
     }
 
     /// Take a block that the exchange fetched.
@@ -20,7 +24,32 @@ impl Engine {
     /// # Errors
     /// Its sender is at fault: drop it and go on.
     pub fn handle_block(&self, cid: &Cid, block: &[u8]) -> Result<(), EngineError> {
-        Ok(self.core().replica.handle_block(cid, block)?)
+        let mut core = self.core();
+        let handled = core.replica.handle_block(cid, block);
+        self.after_merge(&mut core);
+        Ok(handled?)
+    }
+
+    /// What foreign nodes changed for the live journal; before the core is let go of.
+    fn after_merge(&self, core: &mut Core) {
+        self.note_shared(core);
+        for seen in core.replica.take_own_seen() {
+            let held = {
+                let counting = self.counting(None);
+                let journal = counting.journal.as_ref();
+                let slot = journal.and_then(|journal| journal.find(seen.path.as_bytes()));
+                journal.zip(slot).map(|(journal, slot)| journal.read(slot))
+            };
+            let (incr, decr) = held.unwrap_or_default();
+            let held = match seen.side {
+                Side::Incr => incr,
+                Side::Decr => decr,
+            };
+            // Our own nodes come back to us; above our slot only a second writer can be.
+            if seen.value > held {
+                core.replica.note_doubled();
+            }
+        }
     }
 
     /// Whether this start of the store wrote a node.

@@ -27,8 +27,8 @@ impl Engine {
     #[must_use]
     pub fn status(&self) -> Status {
         let mut core = self.core();
-        self.bring_in(&mut core);
-        let (dirty, journal_bytes) = match &self.counting().journal {
+        self.bring_in(&mut core, None);
+        let (dirty, journal_bytes) = match &self.counting(None).journal {
             Some(journal) => (journal.dirty_len(), journal.allocated_bytes()),
             None => (0, 0),
         };

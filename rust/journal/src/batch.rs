@@ -3,13 +3,19 @@
 use crate::error::JournalError;
 use crate::intent::{self, CURSOR_NAME_BYTES_MAX, IntentRecord, Move};
 use crate::journal::Journal;
-use crate::record::{DIRTY, Kind, Meta, UNREAD};
-use crate::slot::{DECR_AT, INCR_AT, Slot};
+use crate::record::{Kind, Meta, UNREAD};
+use crate::slot::{DECR_AT, INCR_AT, Side, Slot};
 
 /// How many keys of a batch are on their way from memory at once: more than line-fill buffers, fewer than a page.
 const GROUP: usize = 32;
 /// A batch larger than this does not keep its scratch memory.
 const SCRATCH_KEPT: usize = 1 << 16;
+
+/// The lists that a slot belongs to when it moves by so much.
+fn flags_of(incr: u64, decr: u64) -> u64 {
+    let side = |n: u64, side: Side| if n > 0 { side.dirty() | UNREAD } else { 0 };
+    side(incr, Side::Incr) | side(decr, Side::Decr)
+}
 
 impl Journal {
     /// [`Journal::find_or_insert`] of many keys, appended to `slots` in their order. Faster for many cold keys: their
@@ -39,7 +45,7 @@ impl Journal {
             for ((guess, hash), key) in guesses.iter().zip(hashes).zip(group) {
                 let slot = match guess.filter(|slot| self.has_text(*slot, key)) {
                     Some(slot) => slot,
-                    None => match self.find_hashed(hash, key) {
+                    None => match self.find_mixed(hash, key) {
                         Some(slot) => slot,
                         None => self.insert(hash, key)?,
                     },
@@ -65,14 +71,12 @@ impl Journal {
     ) -> Result<(), JournalError> {
         if cursor.is_none() && self.fits_surely(batch) {
             for (slot, incr, decr) in batch {
+                self.list(*slot, flags_of(*incr, *decr));
                 let (held_incr, held_decr) = self.read(*slot);
                 self.map
                     .store(slot.offset() + INCR_AT, held_incr.saturating_add(*incr));
                 self.map
                     .store(slot.offset() + DECR_AT, held_decr.saturating_add(*decr));
-                if incr | decr != 0 {
-                    self.list(*slot, DIRTY | UNREAD);
-                }
             }
             return Ok(());
         }
@@ -105,11 +109,7 @@ impl Journal {
         let Some(total) = total else {
             return false;
         };
-        batch.iter().all(|(slot, _, _)| {
-            let (incr, decr) = self.read(*slot);
-            incr.max(decr).checked_add(total).is_some()
-                && self.meta(*slot).is_some_and(Meta::is_key)
-        })
+        batch.iter().all(|(slot, _, _)| self.has_room(*slot, total))
     }
 
     fn add_moves(
@@ -123,18 +123,30 @@ impl Journal {
             let cursor = self.cursor_record(name, position)?;
             let intent = self.intent_record(moves.len())?;
             // From here on nothing can be refused.
+            self.list_moves(moves);
             intent.write(&mut self.map, self.sums, moves, cursor, position);
             intent::apply(&mut self.map, moves);
             self.map.store(cursor.offset() + INCR_AT, position);
             self.map.store(cursor.offset() + DECR_AT, 1);
             intent.clear(&mut self.map);
         } else {
+            self.list_moves(moves);
             intent::apply(&mut self.map, moves);
         }
-        for step in moves.iter() {
-            self.list(step.slot, DIRTY | UNREAD);
-        }
         Ok(())
+    }
+
+    fn list_moves(&mut self, moves: &[Move]) {
+        for step in moves {
+            let (incr, decr) = self.read(step.slot);
+            self.list(
+                step.slot,
+                flags_of(
+                    step.incr.saturating_sub(incr),
+                    step.decr.saturating_sub(decr),
+                ),
+            );
+        }
     }
 
     /// Sums a batch by slot and gives the new absolute values, sorted by slot; slots that do not move are left out.

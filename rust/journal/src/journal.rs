@@ -18,13 +18,21 @@ use crate::mix::Mixer;
 use crate::place;
 use crate::queue::Queue;
 use crate::record::{
-    Checksums, DIRTY, KEY_BYTES_MAX, Kind, META_AT, Meta, TEXT_AT, UNREAD, is_same_text, span,
+    Checksums, DIRTY, DIRTY_DECR, DIRTY_INCR, KEY_BYTES_MAX, Kind, META_AT, Meta, NOTE_AT, SOLE,
+    TEXT_AT, UNREAD, is_same_text, span,
 };
-use crate::slot::{DECR_AT, INCR_AT, Side, Slot, Slots};
+use crate::slot::{DECR_AT, Dirty, INCR_AT, Side, Slot, Slots, Unread};
 use crate::table::Table;
 
 /// The second word of the key table's hash seed: any constant.
 const TABLE_SEED: u64 = 0x510e_527f_ade6_82d1;
+
+/// The hash of a key under one journal's seed.
+#[derive(Clone, Copy, Default)]
+pub struct KeyHash(u64);
+
+/// How many records are on their way from memory while one is worked on.
+const AHEAD: usize = 16;
 
 /// The journal of one writer process and one generation. Made fresh, locked until it is dropped.
 ///
@@ -37,8 +45,8 @@ pub struct Journal {
     pub(crate) mixer: Mixer,
     /// Where the next record goes.
     end: usize,
-    unread: Queue,
-    dirty: Queue,
+    unread: Queue<(Slot, (u64, u64))>,
+    dirty: Queue<Slot>,
     pub(crate) sums: Checksums,
     pub(crate) cursors: BTreeMap<String, Slot>,
     pub(crate) intent: Option<IntentRecord>,
@@ -109,7 +117,7 @@ impl Journal {
     /// The slot of a key, if it has one. Cost: about 5 ns when hot.
     #[inline]
     pub fn find(&self, key: &[u8]) -> Option<Slot> {
-        self.find_hashed(self.mixer.mix(key), key)
+        self.find_mixed(self.mixer.mix(key), key)
     }
 
     /// The slot of a key; a new key gets a record with counts of 0.
@@ -119,10 +127,42 @@ impl Journal {
     #[inline]
     pub fn find_or_insert(&mut self, key: &[u8]) -> Result<Slot, JournalError> {
         let hash = self.mixer.mix(key);
-        match self.find_hashed(hash, key) {
+        match self.find_mixed(hash, key) {
             Some(slot) => Ok(slot),
             None => self.insert(hash, key),
         }
+    }
+
+    /// The hash of a key, for callers that look for many at once.
+    #[inline]
+    pub fn hash(&self, key: &[u8]) -> KeyHash {
+        KeyHash(self.mixer.mix(key))
+    }
+
+    /// Has the place of a key in the table on the way from memory.
+    #[inline]
+    pub fn prefetch_hash(&self, hash: KeyHash) {
+        self.table.prefetch(hash.0);
+    }
+
+    /// Has the record that is probably the key's on the way from memory.
+    #[inline]
+    pub fn prefetch_guess(&self, hash: KeyHash) {
+        if let Some(slot) = self.table.guess(hash.0) {
+            self.prefetch(slot);
+        }
+    }
+
+    /// Has a record on the way from memory.
+    #[inline]
+    pub fn prefetch(&self, slot: Slot) {
+        self.map.prefetch(slot.offset());
+    }
+
+    /// As [`Journal::find`], of a key whose hash is known.
+    #[inline]
+    pub fn find_hashed(&self, hash: KeyHash, key: &[u8]) -> Option<Slot> {
+        self.find_mixed(hash.0, key)
     }
 
     /// Makes room for `keys` more keys of `text_bytes` in all, so that inserting them cannot fail for want of it.
@@ -171,11 +211,12 @@ impl Journal {
     }
 
     /// Adds `n` to one side of a slot; survives the death of the process when it returns. 0 is legal and free.
+    /// True where the slot is the first of the dirty list: there was nothing to flush before.
     ///
     /// # Errors
     /// `Overflow`, `ForeignSlot`: nothing was counted.
     #[inline]
-    pub fn add(&mut self, slot: Slot, side: Side, n: u64) -> Result<(), AddError> {
+    pub fn add(&mut self, slot: Slot, side: Side, n: u64) -> Result<bool, AddError> {
         let at = slot.offset() + side.at();
         let meta = self
             .meta(slot)
@@ -183,41 +224,127 @@ impl Journal {
             .ok_or(AddError::ForeignSlot)?;
         let held = self.map.load(at).ok_or(AddError::ForeignSlot)?;
         let sum = held.checked_add(n).ok_or(AddError::Overflow)?;
-        if n == 0 {
-            return Ok(());
+        let flags = side.dirty() | UNREAD;
+        if meta.0 & flags == flags || n == 0 {
+            self.map.store(at, sum);
+            return Ok(false);
         }
+        // Listed before the count moves: the unread list holds what was there before.
+        let is_first = self.list(slot, flags);
         self.map.store(at, sum);
-        if meta.0 & (DIRTY | UNREAD) != DIRTY | UNREAD {
-            self.list(slot, DIRTY | UNREAD);
+        Ok(is_first)
+    }
+
+    /// Adds to many slots, each of which has room ([`Journal::has_room`]) for the sum of all; one that is not a key's is
+    /// passed over. `amount` gives side and amount by position. True as of [`Journal::add`].
+    #[inline]
+    pub fn add_all(&mut self, slots: &[Slot], amount: impl Fn(usize) -> (Side, u64)) -> bool {
+        let was_clean = self.is_clean();
+        self.prefetch_ahead(slots.iter().copied(), |journal, n, slot| {
+            let (side, by) = amount(n);
+            let _ = journal.add(slot, side, by);
+        });
+        was_clean && !self.is_clean()
+    }
+
+    /// Whether a slot's counts can move by `n` on either side without overflow, and it is a slot of this journal.
+    #[inline]
+    pub fn has_room(&self, slot: Slot, n: u64) -> bool {
+        let (incr, decr) = self.read(slot);
+        incr.max(decr).checked_add(n).is_some() && self.meta(slot).is_some_and(Meta::is_key)
+    }
+
+    /// Takes the oldest slots off the unread list, about a thousand at most; none when it is empty.
+    pub fn take_unread(&mut self, out: &mut Vec<Unread>) {
+        let piece = self.unread.take();
+        out.reserve(piece.len());
+        self.prefetch_ahead(piece.iter().map(|(slot, _)| *slot), |journal, n, slot| {
+            let before = piece.get(n).map_or((0, 0), |(_, before)| *before);
+            journal.clear_flags(slot, UNREAD);
+            out.push(Unread {
+                slot,
+                before,
+                now: journal.read(slot),
+                note: journal.note(slot),
+            });
+        });
+    }
+
+    /// Takes the oldest slots off the dirty list, about a thousand at most; none when it is empty.
+    pub fn take_dirty(&mut self, out: &mut Vec<Dirty>) {
+        let piece = self.dirty.take();
+        out.reserve(piece.len());
+        self.prefetch_ahead(piece.iter().copied(), |journal, _, slot| {
+            let flags = journal.meta(slot).map_or(0, |meta| meta.0);
+            journal.clear_flags(slot, DIRTY);
+            let (incr, decr) = journal.read(slot);
+            let sides = (flags & DIRTY_INCR != 0, flags & DIRTY_DECR != 0);
+            out.push(Dirty {
+                slot,
+                sides,
+                incr,
+                decr,
+            });
+        });
+    }
+
+    /// Puts back on the dirty list what a failed flush has taken.
+    pub fn mark_dirty(&mut self, dirty: &Dirty) {
+        let side = |moved, flag| if moved { flag } else { 0 };
+        let flags = side(dirty.sides.0, DIRTY_INCR) | side(dirty.sides.1, DIRTY_DECR);
+        self.list(dirty.slot, flags);
+    }
+
+    /// What [`Journal::set_note`] wrote; 0 at first.
+    #[inline]
+    pub fn note(&self, slot: Slot) -> u32 {
+        self.map.load_half(slot.offset() + NOTE_AT).unwrap_or(0)
+    }
+
+    /// Write something down about a key, for the life of this journal. `sole`: nobody else counts on the key.
+    pub fn set_note(&mut self, slot: Slot, note: u32, sole: bool) {
+        if !self.meta(slot).is_some_and(Meta::is_key) {
+            return;
         }
-        Ok(())
+        self.map.store_half(slot.offset() + NOTE_AT, note);
+        if sole {
+            self.set_flags(slot, SOLE);
+        } else {
+            self.clear_flags(slot, SOLE);
+        }
     }
 
-    /// Moves up to `max` slots, oldest first, from the unread list to the end of `out`; values are read afterwards.
-    pub fn take_unread(&mut self, max: usize, out: &mut Vec<Slot>) {
-        let from = out.len();
-        self.unread.take(max, out);
-        self.clear_flag(out.get(from..).unwrap_or(&[]), UNREAD);
+    /// (increments, decrements) where, as the last [`Journal::set_note`] has it, nobody else counts on the key.
+    #[inline]
+    pub fn read_sole(&self, slot: Slot) -> Option<(u64, u64)> {
+        let sole = self.meta(slot).is_some_and(|meta| meta.0 & SOLE != 0);
+        sole.then(|| self.read(slot))
     }
 
-    /// Moves up to `max` slots, oldest first, from the dirty list to the end of `out`; values are read afterwards.
-    pub fn take_dirty(&mut self, max: usize, out: &mut Vec<Slot>) {
-        let from = out.len();
-        self.dirty.take(max, out);
-        self.clear_flag(out.get(from..).unwrap_or(&[]), DIRTY);
-    }
-
-    /// Puts a slot (back) on the dirty list, where it is not there: what a failed flush has taken.
-    pub fn mark_dirty(&mut self, slot: Slot) {
-        self.list(slot, DIRTY);
+    /// Whether a slot moved since it was last taken off the unread list.
+    #[inline]
+    pub fn is_unread(&self, slot: Slot) -> bool {
+        self.meta(slot).is_some_and(|meta| meta.0 & UNREAD != 0)
     }
 
     pub fn dirty_len(&self) -> usize {
         self.dirty.len()
     }
 
+    /// Whether nothing moved since the last flush. Cost: constant.
+    #[inline]
+    pub fn is_clean(&self) -> bool {
+        self.dirty.is_empty()
+    }
+
     pub fn unread_len(&self) -> usize {
         self.unread.len()
+    }
+
+    /// Whether nothing moved since the last read. Cost: constant.
+    #[inline]
+    pub fn is_read(&self) -> bool {
+        self.unread.is_empty()
     }
 
     /// Notes the section and sequence number of the last durable flush in the header. A kill in between leaves
@@ -302,7 +429,7 @@ impl Journal {
     }
 
     #[inline]
-    pub(crate) fn find_hashed(&self, hash: u64, key: &[u8]) -> Option<Slot> {
+    pub(crate) fn find_mixed(&self, hash: u64, key: &[u8]) -> Option<Slot> {
         self.table.find(hash, |slot| self.has_text(slot, key))
     }
 
@@ -386,30 +513,53 @@ impl Journal {
         }
     }
 
-    /// Puts a slot on the lists of those `flags` that it does not have yet.
-    #[inline]
-    pub(crate) fn list(&mut self, slot: Slot, flags: u64) {
+    /// Puts a slot on the lists of those `flags` that it does not have yet, before its counts move. True where it is
+    /// the first one of the dirty list.
+    pub(crate) fn list(&mut self, slot: Slot, flags: u64) -> bool {
         let Some(meta) = self.meta(slot).filter(|meta| meta.is_key()) else {
-            return;
+            return false;
         };
         let missing = flags & !meta.0;
-        if missing == 0 {
-            return;
+        if missing & UNREAD != 0 {
+            let before = self.read(slot);
+            self.unread.push((slot, before));
         }
         self.map.store(slot.offset() + META_AT, meta.0 | missing);
-        if missing & DIRTY != 0 {
-            self.dirty.push(slot);
+        if missing & DIRTY == 0 || meta.0 & DIRTY != 0 {
+            return false;
         }
-        if missing & UNREAD != 0 {
-            self.unread.push(slot);
+        let is_first = self.dirty.is_empty();
+        self.dirty.push(slot);
+        is_first
+    }
+
+    fn set_flags(&mut self, slot: Slot, flags: u64) {
+        if let Some(meta) = self.meta(slot) {
+            self.map.store(slot.offset() + META_AT, meta.0 | flags);
         }
     }
 
-    fn clear_flag(&mut self, slots: &[Slot], flag: u64) {
-        for slot in slots {
-            if let Some(meta) = self.meta(*slot) {
-                self.map.store(slot.offset() + META_AT, meta.0 & !flag);
+    fn clear_flags(&mut self, slot: Slot, flags: u64) {
+        if let Some(meta) = self.meta(slot) {
+            self.map.store(slot.offset() + META_AT, meta.0 & !flags);
+        }
+    }
+
+    /// Calls with (self, index, slot) for each slot, its record on the way from memory long before.
+    fn prefetch_ahead(
+        &mut self,
+        slots: impl Iterator<Item = Slot> + Clone,
+        mut each: impl FnMut(&mut Self, usize, Slot),
+    ) {
+        let mut ahead = slots.clone();
+        for slot in ahead.by_ref().take(AHEAD) {
+            self.map.prefetch(slot.offset());
+        }
+        for (n, slot) in slots.enumerate() {
+            if let Some(next) = ahead.next() {
+                self.map.prefetch(next.offset());
             }
+            each(self, n, slot);
         }
     }
 }

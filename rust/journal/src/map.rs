@@ -12,7 +12,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::ptr::{NonNull, null_mut};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use rustix::mm::{Advice, MapFlags, ProtFlags};
 use rustix::process::Pid;
@@ -45,6 +45,16 @@ impl Region {
         }
         // SAFETY: inside the mapped part (above), aligned, never unmapped while `self` lives, any bit pattern is a u64.
         Some(unsafe { AtomicU64::from_ptr(self.base.add(offset).cast().as_ptr()) })
+    }
+
+    #[inline]
+    fn half(&self, offset: usize, mapped: usize) -> Option<&AtomicU32> {
+        if offset >= mapped || !offset.is_multiple_of(4) {
+            return None;
+        }
+        // SAFETY: as in `word`, of 4 bytes. What is stored and loaded by halves is not loaded by words meanwhile, but for
+        // texts, which are stored before anybody knows of their record.
+        Some(unsafe { AtomicU32::from_ptr(self.base.add(offset).cast().as_ptr()) })
     }
 }
 
@@ -164,10 +174,42 @@ impl Map {
         }
     }
 
-    /// Stores bytes as words, the last one filled up with zeros.
+    /// The half word at an offset; `None` outside of the mapped part and where unaligned.
+    #[inline]
+    pub(crate) fn load_half(&self, offset: usize) -> Option<u32> {
+        self.region
+            .half(offset, self.mapped)
+            .map(|half| half.load(Ordering::Relaxed))
+    }
+
+    /// As [`Map::store`], of half a word.
+    #[inline]
+    pub(crate) fn store_half(&mut self, offset: usize, value: u32) {
+        #[cfg(test)]
+        {
+            if self.stores_left == 0 {
+                return;
+            }
+            self.stores_left -= 1;
+        }
+        if let Some(half) = self.region.half(offset, self.mapped) {
+            half.store(value, Ordering::Release);
+        }
+    }
+
+    /// Stores bytes at a multiple of 4: as words, the last one filled up with zeros.
     pub(crate) fn store_bytes(&mut self, offset: usize, bytes: &[u8]) {
+        let (mut at, mut bytes) = (offset, bytes);
+        if !offset.is_multiple_of(8) {
+            let (first, rest) = bytes.split_at(bytes.len().min(4));
+            let mut half = [0; 4];
+            for (to, from) in half.iter_mut().zip(first) {
+                *to = *from;
+            }
+            self.store_half(at, u32::from_le_bytes(half));
+            (at, bytes) = (at + 4, rest);
+        }
         let (words, tail) = bytes.as_chunks::<8>();
-        let mut at = offset;
         for word in words {
             self.store(at, u64::from_le_bytes(*word));
             at += 8;
@@ -240,6 +282,22 @@ impl View {
         self.region
             .word(offset, mapped)
             .map(|word| word.load(Ordering::Acquire))
+    }
+
+    /// Appends bytes at a multiple of 4 to `out`; none outside of the mapped part. A copy, by atomic loads: nothing
+    /// keeps a caller from asking for bytes that are being stored.
+    pub(crate) fn copy(&self, offset: usize, count: usize, out: &mut Vec<u8>) {
+        let mapped = self.region.mapped.load(Ordering::Acquire);
+        let halves = (0..count.div_ceil(4)).map(|n| self.region.half(offset + n * 4, mapped));
+        let from = out.len();
+        for half in halves {
+            let Some(half) = half else {
+                out.truncate(from);
+                return;
+            };
+            out.extend_from_slice(&half.load(Ordering::Relaxed).to_le_bytes());
+        }
+        out.truncate(from + count);
     }
 }
 

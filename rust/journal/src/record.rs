@@ -1,4 +1,4 @@
-//! One record: 24 bytes, then its text filled up to 8.
+//! One record: 28 bytes, then its text, filled up to a multiple of 8.
 //!
 //! ```text
 //!  0  increments        u64    (cursor: position            intent: checksum of the body, 0 = none)
@@ -7,7 +7,8 @@
 //! 20  bytes of text     u16
 //! 22  kind              u8
 //! 23  flags             u8     of the live process; outside the checksum, no meaning in a file
-//! 24  text
+//! 24  note              u32    of the live process, too: what its engine wrote down about the key
+//! 28  text
 //! ```
 //! Checksum, length, kind and flags are one word, stored last: that one store is the birth of the record. A word of
 //! zeros ends the journal.
@@ -16,15 +17,20 @@ use crate::generation::Generation;
 use crate::mix::{Mixer, fold};
 
 pub(crate) const META_AT: usize = 16;
-pub(crate) const TEXT_AT: usize = 24;
+pub(crate) const NOTE_AT: usize = 24;
+pub(crate) const TEXT_AT: usize = 28;
 
 /// The longest key a record can hold: its length is a u16.
 pub const KEY_BYTES_MAX: usize = u16::MAX as usize;
 
-/// Flag: on the list of what was not flushed yet.
-pub(crate) const DIRTY: u64 = 1 << 56;
+/// Flags: the increments, the decrements moved since the last flush. With either one the slot is on the dirty list.
+pub(crate) const DIRTY_INCR: u64 = 1 << 56;
+pub(crate) const DIRTY_DECR: u64 = 1 << 57;
+pub(crate) const DIRTY: u64 = DIRTY_INCR | DIRTY_DECR;
 /// Flag: on the list of what no read has brought in yet.
-pub(crate) const UNREAD: u64 = 1 << 57;
+pub(crate) const UNREAD: u64 = 1 << 58;
+/// Flag: nobody but this process has counted on the key, as far as the engine knows.
+pub(crate) const SOLE: u64 = 1 << 59;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -68,7 +74,7 @@ impl Meta {
 
 /// Bytes that a record with this text takes.
 pub(crate) fn span(text_bytes: usize) -> usize {
-    TEXT_AT + text_bytes.next_multiple_of(8)
+    (TEXT_AT + text_bytes).next_multiple_of(8)
 }
 
 /// Whether two texts are the same. Keys are short and of many lengths: words, the last of them overlapping, take half

@@ -51,7 +51,7 @@ impl Table {
         loop {
             let word = *self.words.get(place)?;
             if word >> 32 == tag && word != 0 {
-                let slot = Slot::from_units(word as u32);
+                let slot = Slot::of_units(word as u32);
                 if is_it(slot) {
                     return Some(slot);
                 }

@@ -9,7 +9,7 @@
 
 mod directory;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::FileExt;
 
@@ -37,8 +37,22 @@ fn counts(leftover: &Leftover) -> BTreeMap<String, (u64, u64)> {
 struct Model {
     counts: BTreeMap<String, (u64, u64)>,
     cursors: BTreeMap<String, u64>,
-    dirty: BTreeSet<Slot>,
-    unread: BTreeSet<Slot>,
+    /// Which sides moved since it was taken off the list.
+    dirty: BTreeMap<Slot, (bool, bool)>,
+    /// The counts before it came onto the list.
+    unread: BTreeMap<Slot, (u64, u64)>,
+    notes: BTreeMap<Slot, (u32, bool)>,
+}
+
+impl Model {
+    fn move_slot(&mut self, slot: Slot, before: (u64, u64), sides: (bool, bool)) {
+        if sides == (false, false) {
+            return;
+        }
+        let dirty = self.dirty.entry(slot).or_default();
+        *dirty = (dirty.0 | sides.0, dirty.1 | sides.1);
+        self.unread.entry(slot).or_insert(before);
+    }
 }
 
 /// Few keys, so that they repeat; of all lengths, so that tails and page borders are met.
@@ -70,26 +84,27 @@ fn step(
                 (journal.find(key.as_bytes()), journal.key(slot)),
                 (Some(slot), key.as_str())
             );
-            let held = model.counts.entry(key).or_default();
-            let (side, word) = if is_incr {
-                (Side::Incr, &mut held.0)
-            } else {
-                (Side::Decr, &mut held.1)
-            };
+            let mut held = model.counts.get(&key).copied().unwrap_or_default();
+            let before = held;
+            let side = if is_incr { Side::Incr } else { Side::Decr };
+            let word = if is_incr { &mut held.0 } else { &mut held.1 };
             let got = journal.add(slot, side, n);
             match word.checked_add(n) {
                 Some(sum) => {
-                    assert_eq!(got, Ok(()));
                     *word = sum;
-                    if n > 0 {
-                        model.dirty.insert(slot);
-                        model.unread.insert(slot);
-                    }
+                    let was_clean = model.dirty.is_empty();
+                    let sides = (n > 0 && is_incr, n > 0 && !is_incr);
+                    model.move_slot(slot, before, sides);
+                    assert_eq!(got, Ok(was_clean && n > 0));
                 }
                 None => assert_eq!(got, Err(AddError::Overflow)),
             }
-            assert_eq!(journal.read(slot), *held);
-            assert_eq!(journal.slots().read(slot), *held);
+            model.counts.insert(key.clone(), held);
+            assert_eq!(journal.read(slot), held);
+            assert_eq!(journal.slots().read(slot), held);
+            let mut text = Vec::new();
+            journal.slots().copy_key(slot, &mut text);
+            assert_eq!(text, key.as_bytes());
         }
         4..=6 => {
             let count = u.int_in_range(0..=100usize)?;
@@ -139,15 +154,13 @@ fn step(
             match got {
                 Ok(()) => {
                     assert!(fits && !is_behind);
-                    model.counts = next;
+                    let before = std::mem::replace(&mut model.counts, next);
                     if let Some((name, position)) = cursor {
                         model.cursors.insert(name.to_owned(), position);
                     }
-                    for (slot, incr, decr) in batch {
-                        if incr | decr != 0 {
-                            model.dirty.insert(slot);
-                            model.unread.insert(slot);
-                        }
+                    for ((slot, incr, decr), (key, _, _)) in batch.iter().zip(&rows) {
+                        let before = before.get(key).copied().unwrap_or_default();
+                        model.move_slot(*slot, before, (*incr > 0, *decr > 0));
                     }
                 }
                 Err(JournalError::Overflow { .. }) => assert!(!fits),
@@ -157,28 +170,39 @@ fn step(
         }
         7 => {
             let mut taken = Vec::new();
-            journal.take_dirty(u.int_in_range(0..=30)?, &mut taken);
-            for slot in &taken {
-                assert!(model.dirty.remove(slot));
+            journal.take_dirty(&mut taken);
+            for dirty in &taken {
+                assert_eq!(model.dirty.remove(&dirty.slot), Some(dirty.sides));
+                assert_eq!(journal.read(dirty.slot), (dirty.incr, dirty.decr));
             }
             if u.arbitrary()? {
-                for slot in taken {
-                    journal.mark_dirty(slot);
-                    model.dirty.insert(slot);
+                for dirty in taken {
+                    journal.mark_dirty(&dirty);
+                    model.dirty.insert(dirty.slot, dirty.sides);
                 }
             }
         }
         8 => {
             let mut taken = Vec::new();
-            journal.take_unread(u.int_in_range(0..=30)?, &mut taken);
-            for slot in taken {
-                assert!(model.unread.remove(&slot));
+            journal.take_unread(&mut taken);
+            for unread in taken {
+                assert_eq!(model.unread.remove(&unread.slot), Some(unread.before));
+                assert_eq!(journal.read(unread.slot), unread.now);
+                let note = model.notes.get(&unread.slot).copied();
+                assert_eq!(unread.note, note.map_or(0, |(note, _)| note));
+                let note = (u.arbitrary::<u32>()?, u.arbitrary::<bool>()?);
+                journal.set_note(unread.slot, note.0, note.1);
+                model.notes.insert(unread.slot, note);
             }
         }
         _ => {
             for (key, held) in &model.counts {
                 let slot = journal.find(key.as_bytes()).unwrap();
                 assert_eq!(journal.read(slot), *held);
+                let (note, sole) = model.notes.get(&slot).copied().unwrap_or_default();
+                assert_eq!(journal.note(slot), note);
+                assert_eq!(journal.read_sole(slot), sole.then_some(*held));
+                assert_eq!(journal.is_unread(slot), model.unread.contains_key(&slot));
             }
         }
     }

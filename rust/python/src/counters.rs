@@ -2,15 +2,21 @@
 
 use crate::amounts::amount;
 use crate::arguments;
+use crate::batches;
 use crate::engine::{Engine, engine_error};
-use crate::errors::{closed, usage};
+use crate::errors::{closed, internal, usage};
+use crate::keys::{hold, let_go, may_come_again, text_of, token_of};
 use crate::process::fork_epoch;
+use crate::turn::turn;
 use crdtstats_core::key;
-use crdtstats_engine::Addition;
+use crdtstats_engine::{EngineError, Token, Turn};
 use crdtstats_journal::{Side, Slot};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyMapping, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyTuple};
 use std::sync::{Arc, OnceLock};
+
+/// How many keys `top` gives where nobody says.
+const TOP_DEFAULT: usize = 10;
 
 /// An engine, and the process that may use it.
 struct Open {
@@ -55,74 +61,38 @@ impl Counters {
         let py = key.py();
         let amount = amount(n, side)?;
         let engine = self.engine(py)?;
-        if engine
-            .add_token(key.as_ptr() as usize, amount)
-            .map_err(|error| engine_error(py, error))?
+        let turn = turn(py);
+        if let Some(turn) = turn
+            && engine
+                .add_token(turn, token_of(key), amount)
+                .map_err(|error| engine_error(py, error))?
         {
             return Ok(());
         }
         let text = text_of(key)?;
-        engine
-            .add(text, amount)
+        let token = (turn.is_some() && may_come_again(key)).then(|| token_of(key));
+        let kept = engine
+            .add(turn, text, amount, token)
             .map_err(|error| engine_error(py, error))?;
-        if amount.by > 0 && references(key) > TEMPORARY_REFERENCES {
-            keep(engine, key, text);
+        if let Token::Kept(dropped) = kept {
+            // SAFETY: the key lives; what is dropped was held when it was kept.
+            unsafe {
+                hold(py, token_of(key));
+                dropped.into_iter().for_each(|token| let_go(py, token));
+            }
         }
         Ok(())
     }
-}
-
-/// Keys that `top` gives where nobody says how many.
-const TOP_DEFAULT: usize = 10;
-
-/// References to a `str` that only its caller's stack and this call hold: it will not come again.
-const TEMPORARY_REFERENCES: isize = 1;
-
-fn references(key: &Bound<'_, PyAny>) -> isize {
-    // SAFETY: the object is alive, and this thread is attached to the interpreter.
-    unsafe { pyo3::ffi::Py_REFCNT(key.as_ptr()) }
-}
-
-/// Remember a key's object by its address, and hold it: as long as it lives the address means nothing else.
-fn keep(engine: &crdtstats_engine::Engine, key: &Bound<'_, PyAny>, text: &str) {
-    // Forgetting the token is fine; forgetting that it was kept would not be.
-    if let Ok(dropped) = engine.keep_token(key.as_ptr() as usize, text) {
-        std::mem::forget(key.clone());
-        if let Some(dropped) = dropped {
-            release(key.py(), dropped);
-        }
-    }
-}
-
-/// Let go of a key object that [`keep`] held.
-fn release(py: Python<'_>, token: usize) {
-    // SAFETY: the token is the address of an object of which `keep` forgot one reference; the engine gives each
-    // token back once.
-    drop(unsafe { Bound::from_owned_ptr(py, token as *mut pyo3::ffi::PyObject) });
-}
-
-/// The text of a `str`, which must be valid UTF-8.
-fn text_of<'a>(key: &'a Bound<'_, PyAny>) -> PyResult<&'a str> {
-    let Ok(text) = key.cast::<PyString>() else {
-        let kind = key.get_type().name()?;
-        return Err(usage(key.py(), &format!("a key is a str, not {kind}")));
-    };
-    text.to_str().map_err(|_| {
-        usage(
-            key.py(),
-            "a key is valid UTF-8: no lone surrogates; stats.key(*parts) builds one from any name",
-        )
-    })
 }
 
 impl Drop for Counters {
     fn drop(&mut self) {
         if let Some(open) = self.open.get().filter(|open| open.epoch == fork_epoch()) {
             Python::attach(|py| {
-                open.engine
-                    .take_tokens()
-                    .into_iter()
-                    .for_each(|token| release(py, token))
+                for token in open.engine.take_tokens() {
+                    // SAFETY: it was held when it was kept, and the engine gives it back once.
+                    unsafe { let_go(py, token) };
+                }
             });
         }
     }
@@ -163,7 +133,7 @@ impl Counters {
         let text = text_of(key)?;
         let slot = self
             .engine(py)?
-            .resolve(text)
+            .resolve(turn(py), text)
             .map_err(|error| engine_error(py, error))?;
         let clean = key::data_key(text)
             .map_err(|error| engine_error(py, error.into()))?
@@ -188,31 +158,8 @@ impl Counters {
         amounts: Option<&Bound<'_, PyAny>>,
         cursor: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        let py = batch.py();
-        let engine = self.engine(py)?;
-        let cursor = cursor.map(arguments::cursor_move).transpose()?;
-        if batch.is_instance_of::<PyString>() || batch.is_instance_of::<PyBytes>() {
-            return Err(usage(
-                py,
-                "a batch is a mapping or an iterable of keys, not one str",
-            ));
-        }
-        let lines = lines_of(batch, amounts)?;
-        let additions = lines
-            .iter()
-            .map(|(key, n)| {
-                Ok(Addition {
-                    key: text_of(key)?,
-                    amount: amount(n.as_ref(), Side::Incr)?,
-                })
-            })
-            .collect::<PyResult<Vec<_>>>()?;
-        let cursor = cursor
-            .as_ref()
-            .map(|(name, position)| (name.as_str(), *position));
-        engine
-            .add_batch(&additions, cursor)
-            .map_err(|error| engine_error(py, error))
+        let engine = self.engine(batch.py())?;
+        batches::count(engine, batch, amounts, cursor)
     }
 
     fn cursor(&self, name: &Bound<'_, PyAny>) -> PyResult<Option<u64>> {
@@ -223,19 +170,18 @@ impl Counters {
 
     fn get(&self, key: &Bound<'_, PyAny>) -> PyResult<i128> {
         let py = key.py();
-        get(py, self.engine(py)?, text_of(key)?)
+        let engine = self.engine(py)?;
+        if let Some(value) = turn(py).and_then(|turn| engine.get_token(turn, token_of(key))) {
+            return Ok(value);
+        }
+        let key = text_of(key)?;
+        read(py, |turn| engine.get(turn, key))
     }
 
     #[pyo3(signature = (prefix=None, /))]
     fn total(&self, py: Python<'_>, prefix: Option<&Bound<'_, PyAny>>) -> PyResult<i128> {
         let (engine, prefix) = (self.engine(py)?, prefix_of(prefix)?);
-        // Short where nobody else is in the core; who has to wait lets the others run.
-        let found = match engine.try_total(prefix) {
-            Ok(None) => py.detach(|| engine.total(prefix)),
-            Ok(Some(total)) => Ok(total),
-            Err(error) => Err(error),
-        };
-        found.map_err(|error| engine_error(py, error))
+        read(py, |turn| engine.total(turn, prefix))
     }
 
     #[pyo3(signature = (prefix=None, /))]
@@ -310,59 +256,22 @@ impl Counters {
     }
 }
 
-fn get(py: Python<'_>, engine: &crdtstats_engine::Engine, key: &str) -> PyResult<i128> {
-    let found = match engine.try_get(key) {
-        Ok(None) => py.detach(|| engine.get(key)),
-        Ok(Some(value)) => Ok(value),
-        Err(error) => Err(error),
+/// Reads are short where nobody else is in the core and little was counted; who has to wait lets the others run.
+fn read(
+    py: Python<'_>,
+    read: impl Fn(Option<Turn<'_>>) -> Result<Option<i128>, EngineError> + Sync + Send,
+) -> PyResult<i128> {
+    let turn = turn(py);
+    let found = match read(turn) {
+        Ok(None) => py.detach(|| read(None)),
+        found => found,
     };
-    found.map_err(|error| engine_error(py, error))
+    let found = found.map_err(|error| engine_error(py, error))?;
+    found.ok_or_else(|| internal(py, "a read that waited found nothing"))
 }
 
 fn prefix_of<'a>(prefix: Option<&'a Bound<'_, PyAny>>) -> PyResult<&'a str> {
     prefix.map_or(Ok(""), text_of)
-}
-
-const BATCH: &str = "a batch is a mapping or an iterable of keys";
-
-type Line<'py> = (Bound<'py, PyAny>, Option<Bound<'py, PyAny>>);
-
-fn lines_of<'py>(
-    batch: &Bound<'py, PyAny>,
-    amounts: Option<&Bound<'py, PyAny>>,
-) -> PyResult<Vec<Line<'py>>> {
-    let py = batch.py();
-    if let Some(amounts) = amounts {
-        if batch.is_instance_of::<PyMapping>() {
-            return Err(usage(py, "a mapping holds its amounts itself"));
-        }
-        let keys = arguments::iterate(batch, BATCH)?.collect::<PyResult<Vec<_>>>()?;
-        let amounts = arguments::iterate(amounts, "amounts are an iterable of ints")?
-            .collect::<PyResult<Vec<_>>>()?;
-        if keys.len() != amounts.len() {
-            return Err(usage(
-                py,
-                &format!("{} keys, but {} amounts", keys.len(), amounts.len()),
-            ));
-        }
-        return Ok(keys
-            .into_iter()
-            .zip(amounts.into_iter().map(Some))
-            .collect());
-    }
-    if let Ok(mapping) = batch.cast::<PyMapping>() {
-        return mapping
-            .items()?
-            .iter()
-            .map(|item| {
-                let (key, n): (Bound<'py, PyAny>, Bound<'py, PyAny>) = item.extract()?;
-                Ok((key, Some(n)))
-            })
-            .collect();
-    }
-    arguments::iterate(batch, BATCH)?
-        .map(|key| Ok((key?, None)))
-        .collect()
 }
 
 /// An iterator over (key, value).
@@ -398,7 +307,7 @@ impl Counter {
         let amount = amount(n, side)?;
         self.open
             .engine(py)?
-            .add_slot(self.slot, amount)
+            .add_slot(turn(py), self.slot, amount)
             .map_err(|error| engine_error(py, error))
     }
 }
@@ -422,7 +331,8 @@ impl Counter {
 
     #[getter]
     fn value(&self, py: Python<'_>) -> PyResult<i128> {
-        get(py, self.open.engine(py)?, &self.key)
+        let engine = self.open.engine(py)?;
+        read(py, |turn| engine.get(turn, &self.key))
     }
 
     fn __repr__(&self) -> String {

@@ -2,11 +2,14 @@
 
 mod amounts;
 mod arguments;
+mod batches;
 mod counters;
 mod engine;
 mod errors;
+mod keys;
 mod process;
 mod signer;
+mod turn;
 mod wire;
 
 use pyo3::prelude::*;

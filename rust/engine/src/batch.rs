@@ -1,0 +1,126 @@
+//! Many keys at once, each named by an object of the caller's: resolved all, checked all, then counted.
+
+use crate::counting::{Amount, Sides};
+use crate::error::EngineError;
+use crate::{Engine, Turn};
+use crdtstats_core::key;
+use crdtstats_journal::{KeyHash, Side, Slot};
+
+/// How many keys are on their way from memory at once.
+const GROUP: usize = 32;
+
+/// Keys as tokens (see [`Engine::add_token`]), and how to get their texts.
+pub trait Batch<'k> {
+    type Error: From<EngineError>;
+
+    /// Ask the processor to fetch what [`Batch::text`] reads.
+    fn prefetch(&self, token: usize);
+
+    /// The text of the key that a token stands for.
+    ///
+    /// # Errors
+    /// It is no key.
+    fn text(&self, token: usize) -> Result<&'k str, Self::Error>;
+}
+
+/// What a call did to the cache of tokens: the caller takes hold of the first ones, then lets go of the others.
+#[derive(Default)]
+pub struct Kept {
+    pub kept: Vec<usize>,
+    pub dropped: Vec<usize>,
+}
+
+impl Engine {
+    /// Count on the keys that tokens stand for: `amounts`, or 1 each. All of it, or nothing where an error is returned.
+    ///
+    /// # Errors
+    /// A bad key, an overflow, a full disk, a closed store; what `batch` says.
+    pub fn add_tokens<'k, B: Batch<'k>>(
+        &self,
+        turn: Turn<'_>,
+        tokens: &[usize],
+        amounts: Option<&[Amount]>,
+        batch: &B,
+        kept: &mut Kept,
+    ) -> Result<(), B::Error> {
+        let most = match amounts {
+            None => Some(tokens.len() as u64),
+            Some(amounts) => amounts
+                .iter()
+                .try_fold(0u64, |sum, amount| sum.checked_add(amount.by)),
+        };
+        let mut slots = Vec::with_capacity(tokens.len());
+        let mut counting = self.counting(Some(turn));
+        let (cache, journal) = counting.live_with_tokens()?;
+        let mut has_room = true;
+        let mut found = [None; GROUP];
+        let mut texts = [("", KeyHash::default()); GROUP];
+        for group in tokens.chunks(GROUP) {
+            for (found, &token) in found.iter_mut().zip(group) {
+                *found = cache.find(token);
+                match *found {
+                    Some(slot) => journal.prefetch(slot),
+                    None => batch.prefetch(token),
+                }
+            }
+            let ways = found.iter().zip(&mut texts).zip(group);
+            for ((_, text), &token) in ways.filter(|((found, _), _)| found.is_none()) {
+                let key = batch.text(token)?;
+                *text = (key, journal.hash(key.as_bytes()));
+                journal.prefetch_hash(text.1);
+            }
+            let ways = found.iter().zip(&texts).take(group.len());
+            for (_, text) in ways.filter(|(found, _)| found.is_none()) {
+                journal.prefetch_guess(text.1);
+            }
+            for ((found, &(text, hash)), &token) in found.iter().zip(&texts).zip(group) {
+                let slot = match found {
+                    Some(slot) => *slot,
+                    None => {
+                        let slot = match journal.find_hashed(hash, text.as_bytes()) {
+                            Some(slot) => slot,
+                            None => {
+                                let key = key::data_key(text).map_err(EngineError::from)?;
+                                let key = key.as_bytes();
+                                journal.find_or_insert(key).map_err(EngineError::from)?
+                            }
+                        };
+                        if cache.wants(token) {
+                            kept.kept.push(token);
+                            kept.dropped.extend(cache.keep(token, slot));
+                        }
+                        slot
+                    }
+                };
+                has_room &= most.is_some_and(|most| journal.has_room(slot, most));
+                slots.push(slot);
+            }
+        }
+        let is_first = if has_room {
+            journal.add_all(&slots, |n| match amounts {
+                None => (Side::Incr, 1),
+                Some(amounts) => amounts.get(n).map_or((Side::Incr, 0), |a| (a.side, a.by)),
+            })
+        } else {
+            let rows: Vec<(Slot, u64, u64)> = slots
+                .iter()
+                .enumerate()
+                .map(|(n, &slot)| {
+                    let amount = amounts.and_then(|amounts| amounts.get(n));
+                    let Sides { incr, decr } = amount.copied().unwrap_or(Amount::ONE).sides();
+                    (slot, incr, decr)
+                })
+                .collect();
+            let was_clean = journal.is_clean();
+            journal
+                .add_batch(&rows, None)
+                .map_err(EngineError::of_batch)?;
+            was_clean
+        };
+        drop(counting);
+        if is_first {
+            self.bell().ring();
+        }
+        Ok(())
+    }
+}
