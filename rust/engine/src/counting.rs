@@ -78,34 +78,25 @@ pub enum Token {
 }
 
 impl Engine {
-    /// Count on the key that a token stands for. When it returns, the count survives the death of the process. False
-    /// where the token is not known: nothing was counted.
-    ///
-    /// # Errors
-    /// An overflow: nothing was counted.
+    /// Count on the key that a token stands for. When it returns true, the count survives the death of the process.
+    /// False where the token is not known, or the amount does not fit: nothing was counted, and [`Engine::add`] tells.
     #[inline]
-    pub fn add_token(
-        &self,
-        turn: Turn<'_>,
-        token: usize,
-        amount: Amount,
-    ) -> Result<bool, EngineError> {
+    pub fn add_token(&self, turn: Turn<'_>, token: usize, amount: Amount) -> bool {
         let mut counting = self.counting(Some(turn));
+        let counting = &mut *counting;
         // A store that turns writers away knows no token.
-        let Some(slot) = counting.tokens.find(token) else {
-            return Ok(false);
-        };
-        let Some(journal) = counting.journal.as_mut() else {
-            return Ok(false);
+        let (Some(slot), Some(journal)) = (counting.tokens.find(token), &mut counting.journal)
+        else {
+            return false;
         };
         match journal.add(slot, amount.side, amount.by) {
-            Ok(false) => Ok(true),
+            Ok(false) => true,
+            // A bell is rung under no lock but this one: it takes a moment, and the first count after a flush only.
             Ok(true) => {
-                drop(counting);
                 self.bell().ring();
-                Ok(true)
+                true
             }
-            Err(error) => Err(EngineError::of_add(error, journal.key(slot))),
+            Err(_) => false,
         }
     }
 

@@ -37,6 +37,7 @@ mod record;
 mod scan;
 mod slot;
 mod table;
+mod words;
 
 #[cfg(test)]
 mod kill_tests;

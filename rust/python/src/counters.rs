@@ -1,18 +1,19 @@
-//! `Counters`: the calls that users make at high rate.
+//! `Counters`: the calls that users make at high rate. The way into the five hottest of them is in `hot`.
 
 use crate::amounts::amount;
 use crate::arguments;
 use crate::batches;
 use crate::engine::{Engine, engine_error};
 use crate::errors::{closed, internal, usage};
+use crate::hot;
 use crate::keys::{hold, let_go, may_come_again, text_of, token_of};
 use crate::process::fork_epoch;
 use crate::turn::turn;
 use crdtstats_core::key;
-use crdtstats_engine::{EngineError, Token, Turn};
+use crdtstats_engine::{Amount, EngineError, Token, Turn};
 use crdtstats_journal::{Side, Slot};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyTuple, PyType};
 use std::sync::{Arc, OnceLock};
 
 /// How many keys `top` gives where nobody says.
@@ -52,24 +53,35 @@ impl Counters {
         }
     }
 
-    fn count(
+    /// Count on a key.
+    #[inline]
+    pub fn count(
         &self,
         key: &Bound<'_, PyAny>,
         n: Option<&Bound<'_, PyAny>>,
         side: Side,
     ) -> PyResult<()> {
         let py = key.py();
-        let amount = amount(n, side)?;
-        let engine = self.engine(py)?;
-        let turn = turn(py);
-        if let Some(turn) = turn
-            && engine
-                .add_token(turn, token_of(key), amount)
-                .map_err(|error| engine_error(py, error))?
+        let amount = match n {
+            None => Amount { side, by: 1 },
+            n => amount(n, side)?,
+        };
+        // A key that was seen before; whatever is wrong is found out again on the other way.
+        if let (Some(open), Some(turn)) = (self.open.get(), turn(py))
+            && fork_epoch() == open.epoch
+            && open.engine.add_token(turn, token_of(key), amount)
         {
             return Ok(());
         }
+        self.count_by_text(key, amount)
+    }
+
+    #[inline(never)]
+    fn count_by_text(&self, key: &Bound<'_, PyAny>, amount: Amount) -> PyResult<()> {
+        let py = key.py();
+        let engine = self.engine(py)?;
         let text = text_of(key)?;
+        let turn = turn(py);
         let token = (turn.is_some() && may_come_again(key)).then(|| token_of(key));
         let kept = engine
             .add(turn, text, amount, token)
@@ -82,6 +94,27 @@ impl Counters {
             }
         }
         Ok(())
+    }
+
+    /// The value of a key.
+    #[inline]
+    pub fn get(&self, key: &Bound<'_, PyAny>) -> PyResult<i128> {
+        let py = key.py();
+        if let (Some(open), Some(turn)) = (self.open.get(), turn(py))
+            && fork_epoch() == open.epoch
+            && let Some(value) = open.engine.get_token(turn, token_of(key))
+        {
+            return Ok(value);
+        }
+        self.get_by_text(key)
+    }
+
+    #[inline(never)]
+    fn get_by_text(&self, key: &Bound<'_, PyAny>) -> PyResult<i128> {
+        let py = key.py();
+        let engine = self.engine(py)?;
+        let key = text_of(key)?;
+        read(py, |turn| engine.get(turn, key))
     }
 }
 
@@ -108,6 +141,15 @@ impl Counters {
         }
     }
 
+    #[classmethod]
+    #[pyo3(signature = (**_kwargs))]
+    fn __init_subclass__(
+        cls: &Bound<'_, PyType>,
+        _kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<()> {
+        hot::inherit(cls)
+    }
+
     fn _attach(&self, engine: &Bound<'_, Engine>) -> PyResult<()> {
         let open = Open {
             engine: engine.get().shared(),
@@ -116,16 +158,6 @@ impl Counters {
         self.open
             .set(open)
             .map_err(|_| usage(engine.py(), "the store is open already"))
-    }
-
-    #[pyo3(signature = (key, n=None, /))]
-    fn increment(&self, key: &Bound<'_, PyAny>, n: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
-        self.count(key, n, Side::Incr)
-    }
-
-    #[pyo3(signature = (key, n=None, /))]
-    fn decrement(&self, key: &Bound<'_, PyAny>, n: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
-        self.count(key, n, Side::Decr)
     }
 
     fn counter(&self, key: &Bound<'_, PyAny>) -> PyResult<Counter> {
@@ -166,16 +198,6 @@ impl Counters {
         Ok(self
             .engine(name.py())?
             .cursor(arguments::cursor_name(name)?))
-    }
-
-    fn get(&self, key: &Bound<'_, PyAny>) -> PyResult<i128> {
-        let py = key.py();
-        let engine = self.engine(py)?;
-        if let Some(value) = turn(py).and_then(|turn| engine.get_token(turn, token_of(key))) {
-            return Ok(value);
-        }
-        let key = text_of(key)?;
-        read(py, |turn| engine.get(turn, key))
     }
 
     #[pyo3(signature = (prefix=None, /))]
@@ -303,8 +325,13 @@ pub struct Counter {
 }
 
 impl Counter {
-    fn count(&self, py: Python<'_>, n: Option<&Bound<'_, PyAny>>, side: Side) -> PyResult<()> {
-        let amount = amount(n, side)?;
+    /// Count on this key.
+    #[inline]
+    pub fn count(&self, py: Python<'_>, n: Option<&Bound<'_, PyAny>>, side: Side) -> PyResult<()> {
+        let amount = match n {
+            None => Amount { side, by: 1 },
+            n => amount(n, side)?,
+        };
         self.open
             .engine(py)?
             .add_slot(turn(py), self.slot, amount)
@@ -314,16 +341,6 @@ impl Counter {
 
 #[pymethods]
 impl Counter {
-    #[pyo3(signature = (n=None, /))]
-    fn inc(&self, py: Python<'_>, n: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
-        self.count(py, n, Side::Incr)
-    }
-
-    #[pyo3(signature = (n=None, /))]
-    fn dec(&self, py: Python<'_>, n: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
-        self.count(py, n, Side::Decr)
-    }
-
     #[getter]
     fn key(&self) -> &str {
         &self.key

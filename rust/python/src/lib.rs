@@ -6,6 +6,7 @@ mod batches;
 mod counters;
 mod engine;
 mod errors;
+mod hot;
 mod keys;
 mod process;
 mod signer;
@@ -20,5 +21,6 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     wire::register(m)?;
     process::register(m)?;
     engine::register(m)?;
-    counters::register(m)
+    counters::register(m)?;
+    hot::register(m)
 }
