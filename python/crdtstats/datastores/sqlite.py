@@ -24,9 +24,9 @@ PAGE_ENTRIES = 256
 """Entries that a query reads at once, at most: others get their turn between two pages."""
 PAGE_BYTES = 1 << 20
 """Bytes of values after which a query's page ends early: a page holds at most this and one value more."""
-FREE_PAGES_KEPT = 1024
+FREE_PAGES_KEPT = 256
 """Free pages that stay in the file for the next writes (4 MiB): above it, deletes give back to the disk."""
-FREE_PAGES_PER_BATCH = 256
+FREE_PAGES_PER_BATCH = 64
 """Free pages given back by one batch: moves 1 MiB at most, so that no batch becomes slow by it."""
 
 _log = logging.getLogger("crdtstats.datastores")

@@ -49,13 +49,20 @@ pub fn push(out: &mut String, side: Side, data_key: &str, replica: &str, generat
     }
 }
 
+/// The kind of an element key, and what follows it.
+#[must_use]
+pub fn split_side(key: &str) -> Option<(Side, &str)> {
+    match key.strip_prefix(INCR) {
+        Some(rest) => Some((Side::Incr, rest)),
+        None => Some((Side::Decr, key.strip_prefix(DECR)?)),
+    }
+}
+
 /// Read a clean element key.
 #[must_use]
 pub fn parse(key: &str) -> ElementKey<'_> {
-    let (side, rest) = match (key.strip_prefix(INCR), key.strip_prefix(DECR)) {
-        (Some(rest), _) => (Side::Incr, rest),
-        (_, Some(rest)) => (Side::Decr, rest),
-        _ => return ElementKey::Other,
+    let Some((side, rest)) = split_side(key) else {
+        return ElementKey::Other;
     };
     let Some((above, generation)) = rest.rsplit_once('/') else {
         return ElementKey::Counter {

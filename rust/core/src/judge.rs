@@ -90,6 +90,32 @@ pub fn judge<'a>(rules: &Rules, block: &'a [u8]) -> Result<Verdict<'a>, WireErro
     }))
 }
 
+/// As [`judge`], of a block that was judged before it was stored, and matches its CID: in a native network only what is
+/// signed and in our form is stored, so neither is looked at again. (Elsewhere a signature that does not hold is stored
+/// too, and has to be told from one that does.)
+///
+/// # Errors
+/// The block is no DAG node at all.
+pub fn judge_stored<'a>(rules: &Rules, block: &'a [u8]) -> Result<Verdict<'a>, WireError> {
+    if !rules.native {
+        return judge(rules, block);
+    }
+    let node = node::decode(block)?;
+    let native = node.delta.native.as_ref();
+    let author = native.and_then(|native| PeerId::from_bytes(native.author).ok());
+    let newer = native.is_some_and(Native::is_from_newer_version);
+    match author
+        .filter(|author| node.signature_in_place && author.to_string() == node.delta.dag_name)
+    {
+        Some(author) => Ok(Verdict::Keep(Judged {
+            node,
+            author: Some(author),
+            newer,
+        })),
+        None => judge(rules, block),
+    }
+}
+
 fn refuse_native(block: &[u8], node: &Node<'_>, signature: &Signature) -> Option<Refusal> {
     let author = match signature {
         Signature::Valid(author) => author,

@@ -201,7 +201,9 @@ impl Paths {
 
     /// The key of a clean path, made where it is new; `None` where there are too many.
     pub fn intern(&mut self, path: &str) -> Option<KeyId> {
-        self.index_outside();
+        if self.indexed < self.keys.len() {
+            self.index_outside();
+        }
         let tag = self.tag(path.as_bytes());
         if let Some(key) = self.find_tagged(tag, path) {
             return Some(key);

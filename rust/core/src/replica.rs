@@ -11,7 +11,7 @@ use crate::dag::Dag;
 pub use crate::effects::{Changes, Config, Effects, Flush};
 use crate::element_key::Side;
 use crate::error::WireError;
-use crate::judge::{Judged, Rules, Verdict, judge};
+use crate::judge::{Judged, Rules, Verdict, judge, judge_stored};
 use crate::limits::DAG_NAME_BYTES_TAKEN_MAX;
 use crate::merge::{OwnSeen, merge_elements};
 use crate::paths::OutsideTexts;
@@ -144,7 +144,7 @@ impl Replica {
     /// The block does not match its CID, or is no DAG node: it is damaged.
     pub fn load(&mut self, cid: &Cid, block: &[u8]) -> Result<(), WireError> {
         cid.check(block)?;
-        if let Verdict::Keep(judged) = judge(&self.config.rules, block)? {
+        if let Verdict::Keep(judged) = judge_stored(&self.config.rules, block)? {
             self.take(cid, block.len(), &judged, None, true);
         }
         Ok(())

@@ -85,7 +85,32 @@ impl State {
 
     /// Join one side of a sub-counter: the maximum stands. True where it moved.
     pub fn raise(&mut self, key: KeyId, origin: OriginId, side: Side, value: u64) -> bool {
-        match self.sub_counters.raise(key, origin, side, value) {
+        self.raise_sub_counter(key, origin, side, value, false)
+    }
+
+    /// As [`State::raise`], of a clean path that is made a key where it is new. `None` where there are too many.
+    pub fn raise_at(
+        &mut self,
+        path: &str,
+        origin: OriginId,
+        side: Side,
+        value: u64,
+    ) -> Option<bool> {
+        let known = self.paths.key_count();
+        let key = self.paths.intern(path)?;
+        let fresh = self.paths.key_count() > known;
+        Some(self.raise_sub_counter(key, origin, side, value, fresh))
+    }
+
+    fn raise_sub_counter(
+        &mut self,
+        key: KeyId,
+        origin: OriginId,
+        side: Side,
+        value: u64,
+        fresh: bool,
+    ) -> bool {
+        match self.sub_counters.raise(key, origin, side, value, fresh) {
             Some(by) => {
                 self.paths.add(key, signed(side, by));
                 self.newly_shared.extend(self.paths.share(key));

@@ -135,12 +135,11 @@ impl Engine {
     ) -> PyResult<Vec<(Py<PyBytes>, String)>> {
         let mut damaged = Vec::new();
         for pair in blocks.try_iter()? {
-            let (cid, block): (Vec<u8>, Vec<u8>) = pair?.extract()?;
-            let result = Cid::from_bytes(&cid)
-                .map_err(EngineError::from)
-                .and_then(|cid| self.engine.load_block(&cid, &block));
-            if let Err(error) = result {
-                damaged.push((bytes(py, &cid), error.to_string()));
+            let (name, block): (Bound<'_, PyBytes>, Bound<'_, PyBytes>) = pair?.extract()?;
+            let (name, block) = (name.as_bytes(), block.as_bytes());
+            let loaded = py.detach(|| self.engine.load_block(&Cid::from_bytes(name)?, block));
+            if let Err(error) = loaded {
+                damaged.push((bytes(py, name), error.to_string()));
             }
         }
         Ok(damaged)
