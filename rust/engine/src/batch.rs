@@ -52,15 +52,13 @@ impl Engine {
         let mut slots = Vec::with_capacity(tokens.len());
         let mut counting = self.counting(Some(turn));
         let (cache, journal) = counting.live_with_tokens()?;
-        let mut has_room = true;
         let mut found = [None; GROUP];
         let mut texts = [("", KeyHash::default()); GROUP];
         for group in tokens.chunks(GROUP) {
             for (found, &token) in found.iter_mut().zip(group) {
                 *found = cache.find(token);
-                match *found {
-                    Some(slot) => journal.prefetch(slot),
-                    None => batch.prefetch(token),
+                if found.is_none() {
+                    batch.prefetch(token);
                 }
             }
             let ways = found.iter().zip(&mut texts).zip(group);
@@ -92,11 +90,10 @@ impl Engine {
                         slot
                     }
                 };
-                has_room &= most.is_some_and(|most| journal.has_room(slot, most));
                 slots.push(slot);
             }
         }
-        let is_first = if has_room {
+        let is_first = if most.is_some_and(|most| journal.surely_fits(most)) {
             journal.add_all(&slots, |n| match amounts {
                 None => (Side::Incr, 1),
                 Some(amounts) => amounts.get(n).map_or((Side::Incr, 0), |a| (a.side, a.by)),

@@ -71,9 +71,25 @@ const fn inverse(odd: usize) -> usize {
     inverse
 }
 
+/// Where in its line a tag is put, if it can be.
+#[inline]
+fn favourite(tag: u32) -> usize {
+    ((u64::from(tag) * WAYS as u64) >> u32::BITS) as usize
+}
+
 impl Line {
+    /// The entry of a tag. The favourite place is looked at first: then the slot is read before the tags were compared.
     #[inline]
     fn way(&self, tag: u32) -> Option<usize> {
+        let way = favourite(tag);
+        if self.tags.get(way) == Some(&tag) && self.slots.get(way) != Some(&Slot::NONE) {
+            return Some(way);
+        }
+        self.other_way(tag)
+    }
+
+    #[inline(never)]
+    fn other_way(&self, tag: u32) -> Option<usize> {
         let mut ways = 0u32;
         for (way, held) in self.tags.iter().enumerate() {
             ways |= u32::from(*held == tag) << way;
@@ -92,8 +108,10 @@ impl Line {
         self.credits >> (4 * way) & CREDIT
     }
 
-    fn free(&self) -> Option<usize> {
-        self.slots.iter().position(|slot| *slot == Slot::NONE)
+    fn free(&self, tag: u32) -> Option<usize> {
+        let is_free = |way: &usize| self.slots.get(*way) == Some(&Slot::NONE);
+        let favourite = Some(favourite(tag)).filter(is_free);
+        favourite.or_else(|| (0..WAYS).find(is_free))
     }
 }
 
@@ -114,10 +132,13 @@ impl Tokens {
         if self.lines.is_empty() {
             self.lines = vec![FREE; LINES].into_boxed_slice();
         }
-        let Some(line) = place(token).and_then(|(line, _)| self.lines.get_mut(line)) else {
+        let Some((at, tag)) = place(token) else {
             return false;
         };
-        if line.free().is_some() {
+        let Some(line) = self.lines.get_mut(at) else {
+            return false;
+        };
+        if line.free(tag).is_some() {
             return true;
         }
         self.misses = self.misses.wrapping_add(1);
@@ -135,7 +156,7 @@ impl Tokens {
     pub fn keep(&mut self, token: usize, slot: Slot) -> Option<usize> {
         let (at, tag) = place(token)?;
         let line = self.lines.get_mut(at)?;
-        let free = line.free();
+        let free = line.free(tag);
         let spent = || (0..WAYS).find(|&way| line.credit(way) == 0);
         let way = free.or_else(spent)?;
         let dropped = line.tags.get(way).map(|tag| token_of(at, *tag));

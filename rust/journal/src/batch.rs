@@ -73,10 +73,13 @@ impl Journal {
             for (slot, incr, decr) in batch {
                 self.list(*slot, flags_of(*incr, *decr));
                 let (held_incr, held_decr) = self.read(*slot);
-                self.map
-                    .store(slot.offset() + INCR_AT, held_incr.saturating_add(*incr));
-                self.map
-                    .store(slot.offset() + DECR_AT, held_decr.saturating_add(*decr));
+                let (incr, decr) = (
+                    held_incr.saturating_add(*incr),
+                    held_decr.saturating_add(*decr),
+                );
+                self.note_size(incr.max(decr));
+                self.map.store(slot.offset() + INCR_AT, incr);
+                self.map.store(slot.offset() + DECR_AT, decr);
             }
             return Ok(());
         }
@@ -106,10 +109,10 @@ impl Journal {
         let total = batch.iter().try_fold(0u64, |sum, (_, incr, decr)| {
             sum.checked_add(*incr)?.checked_add(*decr)
         });
-        let Some(total) = total else {
-            return false;
-        };
-        batch.iter().all(|(slot, _, _)| self.has_room(*slot, total))
+        total.is_some_and(|total| self.surely_fits(total))
+            && batch
+                .iter()
+                .all(|(slot, _, _)| self.meta(*slot).is_some_and(Meta::is_key))
     }
 
     fn add_moves(
@@ -138,6 +141,7 @@ impl Journal {
 
     fn list_moves(&mut self, moves: &[Move]) {
         for step in moves {
+            self.note_size(step.incr.max(step.decr));
             let (incr, decr) = self.read(step.slot);
             self.list(
                 step.slot,

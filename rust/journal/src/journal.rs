@@ -27,6 +27,9 @@ use crate::table::Table;
 /// The second word of the key table's hash seed: any constant.
 const TABLE_SEED: u64 = 0x510e_527f_ade6_82d1;
 
+/// Two counts below this have a sum that is far from an overflow.
+const LARGE: u64 = 1 << 62;
+
 /// The hash of a key under one journal's seed.
 #[derive(Clone, Copy, Default)]
 pub struct KeyHash(u64);
@@ -45,6 +48,8 @@ pub struct Journal {
     pub(crate) mixer: Mixer,
     /// Where the next record goes.
     end: usize,
+    /// A count of this journal is, or was to be, [`LARGE`] or above.
+    any_large: bool,
     unread: Queue<(Slot, (u64, u64))>,
     dirty: Queue<Slot>,
     pub(crate) sums: Checksums,
@@ -101,6 +106,7 @@ impl Journal {
             table,
             mixer: Mixer::new(seed, TABLE_SEED),
             end: HEADER_BYTES,
+            any_large: false,
             unread: Queue::default(),
             dirty: Queue::default(),
             sums: Checksums::new(generation),
@@ -224,6 +230,7 @@ impl Journal {
             .ok_or(AddError::ForeignSlot)?;
         let held = self.map.load(at).ok_or(AddError::ForeignSlot)?;
         let sum = held.checked_add(n).ok_or(AddError::Overflow)?;
+        self.note_size(sum);
         let flags = side.dirty() | UNREAD;
         if meta.0 & flags == flags || n == 0 {
             self.map.store(at, sum);
@@ -235,8 +242,20 @@ impl Journal {
         Ok(is_first)
     }
 
-    /// Adds to many slots, each of which has room ([`Journal::has_room`]) for the sum of all; one that is not a key's is
-    /// passed over. `amount` gives side and amount by position. True as of [`Journal::add`].
+    #[inline]
+    pub(crate) fn note_size(&mut self, count: u64) {
+        self.any_large |= count >= LARGE;
+    }
+
+    /// Whether additions of `total` in all cannot overflow, wherever they go. False now and then where they could not
+    /// either, once a count is huge.
+    #[inline]
+    pub fn surely_fits(&self, total: u64) -> bool {
+        !self.any_large && total < LARGE
+    }
+
+    /// Adds to many slots where the sum of all [`Journal::surely_fits`]; what is no slot of a key is passed over.
+    /// `amount` gives side and amount by position. True as of [`Journal::add`].
     #[inline]
     pub fn add_all(&mut self, slots: &[Slot], amount: impl Fn(usize) -> (Side, u64)) -> bool {
         let was_clean = self.is_clean();
@@ -245,13 +264,6 @@ impl Journal {
             let _ = journal.add(slot, side, by);
         });
         was_clean && !self.is_clean()
-    }
-
-    /// Whether a slot's counts can move by `n` on either side without overflow, and it is a slot of this journal.
-    #[inline]
-    pub fn has_room(&self, slot: Slot, n: u64) -> bool {
-        let (incr, decr) = self.read(slot);
-        incr.max(decr).checked_add(n).is_some() && self.meta(slot).is_some_and(Meta::is_key)
     }
 
     /// Takes the oldest slots off the unread list, about a thousand at most; none when it is empty.
