@@ -57,6 +57,7 @@ lint-rust: $(VENV)/installed | doctor
 
 test-rust: $(VENV)/installed | doctor ## the Rust tests alone
 	cargo test --locked $(RUST_TESTED)
+	RUSTFLAGS="--cfg loom" cargo test --quiet --locked --release -p crdtstats-lock --target-dir target/loom --test loom
 
 test-python: $(VENV)/built | doctor ## the Python tests alone (ARGS=tests/wire)
 	$(BIN)/pytest $(ARGS)

@@ -9,7 +9,6 @@ mod bell;
 mod counting;
 mod error;
 mod flushing;
-mod lock;
 mod reading;
 mod recovery;
 mod replication;
@@ -19,15 +18,16 @@ mod tokens;
 pub use batch::{Batch, Kept};
 pub use bell::Bell;
 pub use counting::{Addition, Amount, Sides, Token};
+pub use crdtstats_lock::Turn;
 pub use error::EngineError;
 pub use flushing::Plan;
-pub use lock::Turn;
 pub use status::Status;
 
 use crdtstats_core::paths::OutsideTexts;
 use crdtstats_core::peer_id::PeerId;
 use crdtstats_core::replica::{Config, Replica};
 use crdtstats_journal::{Generation, Journal, Slot, Slots};
+use crdtstats_lock::{ShortGuard, ShortLock};
 use std::collections::BTreeMap;
 use std::os::fd::RawFd;
 use std::path::Path;
@@ -56,7 +56,7 @@ struct Core {
 
 /// One open store.
 pub struct Engine {
-    counting: lock::ShortLock<Counting>,
+    counting: ShortLock<Counting>,
     core: Mutex<Core>,
     /// Held while a flush is built: one at a time.
     flushing: Mutex<()>,
@@ -70,7 +70,7 @@ impl Engine {
     #[must_use]
     pub fn new(config: Config, me: PeerId, now_ms: u64, seed: u64) -> Self {
         Engine {
-            counting: lock::ShortLock::new(Counting {
+            counting: ShortLock::new(Counting {
                 journal: None,
                 closing: false,
                 tokens: tokens::Tokens::default(),
@@ -139,7 +139,7 @@ impl Engine {
     }
 
     #[inline]
-    fn counting(&self, turn: Option<Turn<'_>>) -> lock::ShortGuard<'_, Counting> {
+    fn counting(&self, turn: Option<Turn<'_>>) -> ShortGuard<'_, Counting> {
         match turn {
             Some(turn) => self.counting.lock_in_turn(turn),
             None => self.counting.lock(),

@@ -8,15 +8,15 @@
 //! microsecond), and look at the turn's flag. It is Dekker's algorithm with the whole price on one side. Where the
 //! kernel has no such call both sides pay.
 
-use std::cell::UnsafeCell;
+mod barrier;
+mod sync;
+mod waiting;
+
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicBool, Ordering, compiler_fence, fence};
-use std::time::Duration;
-
-const SPINS: u32 = 64;
-const YIELDS: u32 = 64;
-const NAP: Duration = Duration::from_micros(20);
+use std::sync::atomic::{Ordering, compiler_fence};
+use sync::{AtomicBool, Cell, CellMut, fence};
+use waiting::Waiting;
 
 /// A proof that no other thread has one just now.
 #[derive(Clone, Copy)]
@@ -37,7 +37,7 @@ impl Turn<'_> {
 }
 
 /// Exclusive access to a `T` for short sections.
-pub(crate) struct ShortLock<T> {
+pub struct ShortLock<T> {
     /// The turn is inside, or about to look whether it may be.
     turn_inside: AtomicBool,
     /// The turn waits for the others: no further one of them goes in before it.
@@ -46,20 +46,22 @@ pub(crate) struct ShortLock<T> {
     other_inside: AtomicBool,
     /// The kernel puts barriers into other threads.
     one_sided: bool,
-    value: UnsafeCell<T>,
+    value: Cell<T>,
 }
 
 // SAFETY: the value is reached through a guard only, and there is one guard at a time (module text).
 unsafe impl<T: Send> Sync for ShortLock<T> {}
 
 impl<T> ShortLock<T> {
+    /// A lock, and what it protects.
+    #[must_use]
     pub fn new(value: T) -> Self {
         ShortLock {
             turn_inside: AtomicBool::new(false),
             turn_waits: AtomicBool::new(false),
             other_inside: AtomicBool::new(false),
             one_sided: barrier::register(),
-            value: UnsafeCell::new(value),
+            value: Cell::new(value),
         }
     }
 
@@ -85,7 +87,7 @@ impl<T> ShortLock<T> {
             waiting.wait();
         }
         ShortGuard {
-            lock: self,
+            value: self.value.get(),
             inside: &self.other_inside,
         }
     }
@@ -99,7 +101,7 @@ impl<T> ShortLock<T> {
             self.wait_in_turn();
         }
         ShortGuard {
-            lock: self,
+            value: self.value.get(),
             inside: &self.turn_inside,
         }
     }
@@ -133,24 +135,9 @@ impl<T> ShortLock<T> {
     }
 }
 
-/// Sections are short: first spin, then let others run, then nap.
-#[derive(Default)]
-struct Waiting(u32);
-
-impl Waiting {
-    fn wait(&mut self) {
-        self.0 = self.0.saturating_add(1);
-        match self.0 {
-            0..=SPINS => std::hint::spin_loop(),
-            _ if self.0 <= SPINS + YIELDS => std::thread::yield_now(),
-            _ => std::thread::sleep(NAP),
-        }
-    }
-}
-
 /// The section: ends when this is dropped.
-pub(crate) struct ShortGuard<'a, T> {
-    lock: &'a ShortLock<T>,
+pub struct ShortGuard<'a, T> {
+    value: CellMut<T>,
     inside: &'a AtomicBool,
 }
 
@@ -160,7 +147,7 @@ impl<T> Deref for ShortGuard<'_, T> {
     #[inline]
     fn deref(&self) -> &T {
         // SAFETY: this guard is the only one.
-        unsafe { &*self.lock.value.get() }
+        unsafe { self.value.deref() }
     }
 }
 
@@ -168,7 +155,7 @@ impl<T> DerefMut for ShortGuard<'_, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
         // SAFETY: this guard is the only one.
-        unsafe { &mut *self.lock.value.get() }
+        unsafe { self.value.deref() }
     }
 }
 
@@ -179,32 +166,7 @@ impl<T> Drop for ShortGuard<'_, T> {
     }
 }
 
-/// `membarrier(2)`: a full barrier in every running thread of this process.
-mod barrier {
-    /// From linux/membarrier.h.
-    const PRIVATE_EXPEDITED: libc::c_int = 1 << 3;
-    const REGISTER_PRIVATE_EXPEDITED: libc::c_int = 1 << 4;
-
-    fn call(command: libc::c_int) -> bool {
-        // SAFETY: the call reads its arguments and changes no memory.
-        unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) == 0 }
-    }
-
-    /// Ask for it, once for each lock: a forked child has to ask again, and it costs nothing. False: there is none.
-    pub fn register() -> bool {
-        call(REGISTER_PRIVATE_EXPEDITED)
-    }
-
-    /// Cannot fail once [`register`] was true in this process.
-    pub fn in_all_threads() {
-        while !call(PRIVATE_EXPEDITED) {
-            register();
-            std::thread::yield_now();
-        }
-    }
-}
-
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use std::sync::Mutex;
