@@ -79,7 +79,7 @@ bench: $(VENV)/built | doctor ## measure all beside its peers and write benches/
 	mkdir -p $(MEASURED)
 	-$(BIN)/crdtstats bench --full --json $(ARGS) > $(MEASURED)/rows.json
 	$(BIN)/pytest -p no:randomly -o python_files='bench_*.py' -o python_functions='bench_*' --timeout 1800 --quiet \
-	  --full --benchmark-quiet --benchmark-json $(MEASURED)/sides.json benches
+	  --full --benchmark-quiet --benchmark-disable-gc --benchmark-json $(MEASURED)/sides.json benches
 	cargo bench --locked --package crdtstats-journal > $(MEASURED)/journal.txt
 	$(BIN)/python benches/write_results.py $(MEASURED)/rows.json --sides $(MEASURED)/sides.json \
 	  --rust $(MEASURED)/journal.txt > $(MEASURED)/RESULTS.md

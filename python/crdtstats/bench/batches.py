@@ -16,7 +16,9 @@ from crdtstats.bench.stages import counted
 from crdtstats.store import CRDTStatsStore
 
 HOT_BEST_OF = 15
-IDS_OPERATIONS = 1_000_000
+COLUMNS, COLUMN = 16, 500_000
+"""Turns have different columns, for the same reason as slices (see ``stages``)."""
+COLUMN_BEST_OF = 3
 
 
 @contextlib.contextmanager
@@ -72,17 +74,19 @@ def _columns(lab: Lab, count: int) -> Sides:
             stats, made = stack.enter_context(lab.store()), keys.keys(count)
         ids = numpy.asarray(stats.ids(made))
         random = numpy.random.default_rng(keys.SEED)
-        picked = random.integers(0, count, IDS_OPERATIONS)
-        columns = [numpy.ascontiguousarray(column) for column in numpy.array_split(picked, 2)]
-        amounts = random.integers(1, 100, len(columns[0]))
+        picked = [random.integers(0, count, COLUMN) for _ in range(COLUMNS)]
+        picked_ids = [ids[column] for column in picked]
+        amounts = random.integers(1, 100, COLUMN)
         unsigned = amounts.astype(numpy.uint64)
         slots = numpy.zeros(count, numpy.uint64)
-        ours_of = [ids[column] for column in columns]
         yield Race(
-            Side(lambda column: stats.update(column, amounts), lambda turn: ours_of[turn % 2]),
-            Side(lambda column: numpy.add.at(slots, column, unsigned), lambda turn: columns[(turn + 1) % 2]),
-            len(amounts),
-            3,
+            Side(lambda column: stats.update(column, amounts), lambda turn: picked_ids[turn % COLUMNS]),
+            Side(
+                lambda column: numpy.add.at(slots, column, unsigned),
+                lambda turn: picked[(turn + COLUMNS // 2) % COLUMNS],
+            ),
+            COLUMN,
+            COLUMN_BEST_OF,
         )
 
 

@@ -6,6 +6,7 @@ import contextlib
 import functools
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager
+from typing import Literal
 
 from crdtstats.bench import foreign, keys
 from crdtstats.bench.lab import Lab
@@ -24,15 +25,6 @@ BEST_OF = 15
 
 Opened = AbstractContextManager[CRDTStatsStore]
 Small = Large = Callable[[Lab], Opened]
-Read = Callable[[CRDTStatsStore, str], object]
-
-
-def _get(stats: CRDTStatsStore, key: str) -> object:
-    return stats.get(key)
-
-
-def _total(stats: CRDTStatsStore, key: str) -> object:
-    return stats.total(key[: len("site/0000")])
 
 
 @contextlib.contextmanager
@@ -60,19 +52,25 @@ def _both(lab: Lab, small: Small, large: Large) -> Generator[tuple[CRDTStatsStor
         yield few, many
 
 
-def _growth(lab: Lab, axis: str, read: Read, small: Small, large: Large) -> Outcome:
+def _growth(lab: Lab, axis: str, name: Literal["get", "total"], small: Small, large: Large) -> Outcome:
     few, many = lab.stage(("flat", axis), functools.partial(_both, lab, small, large))
     # The first keys are in both; a hundred of them stay in the cache.
     work = keys.keys(IN_CACHE) * (READS // IN_CACHE)
+    if name == "total":
+        work = [key.rsplit("/", 1)[0] for key in work]
 
     def run(stats: CRDTStatsStore) -> None:
+        read = stats.get if name == "get" else stats.total
         for key in work:
-            read(stats, key)
+            read(key)
 
     # How many times faster the smaller one is.
     pair = Race(Side(run, lambda turn: few), Side(run, lambda turn: many), len(work), BEST_OF)
     outcome = pair.run(lab.pairs, lab.spin_s)
     return Outcome(outcome.samples, f"{outcome.aside}, the smaller one first")
+
+
+_READS: tuple[tuple[Literal["get", "total"], str], ...] = (("get", "get(key)"), ("total", "total(prefix)"))
 
 
 def _axis(axis: str, what: str, small: Small, large: Large, size: Size) -> tuple[Row, ...]:
@@ -81,11 +79,11 @@ def _axis(axis: str, what: str, small: Small, large: Large, size: Size) -> tuple
             f"{name}-flat-{axis}",
             f"{call}: time at {what}",
             at_most(FLAT_MAX),
-            functools.partial(_growth, axis=axis, read=read, small=small, large=large),
+            functools.partial(_growth, axis=axis, name=name, small=small, large=large),
             size,
             beside="itself",
         )
-        for name, call, read in (("get", "get(key)", _get), ("total", "total(prefix)", _total))
+        for name, call in _READS
     )
 
 

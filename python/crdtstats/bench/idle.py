@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import functools
+import contextlib
+import itertools
 import os
 import re
 import time
+from collections.abc import Generator
+from dataclasses import dataclass
 from pathlib import Path
 
 from crdtstats import _core
@@ -19,12 +22,28 @@ from crdtstats.store import CRDTStatsStore
 WAKE_UPS_PER_S_MAX = 1.0
 SETTLE_S = 1.5
 """The flush of the last count, and what follows from it, is over by then."""
-WINDOW_S = 4.0
+WINDOWS, WINDOW_S = 2, 3.0
 TASKS = Path("/proc/self/task")
 
 
-def _idle(lab: Lab, *, wake_ups: bool) -> Outcome:
-    """A store in a network with a peer that listens: its threads' wake-ups, and its blocks and messages."""
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What an idle store did in each window.
+
+    Attributes:
+        wake_ups: per second, of all its threads together.
+        writes: blocks and messages.
+        threads: how many it has.
+    """
+
+    wake_ups: tuple[float, ...]
+    writes: tuple[float, ...]
+    threads: int
+
+
+@contextlib.contextmanager
+def _watched() -> Generator[Watched]:
+    """A store in a network with a peer that listens, watched once for both rows."""
     if not TASKS.exists():
         raise SkippedError("there is no /proc/self/task here that counts wake-ups")
     others = set(os.listdir(TASKS))
@@ -46,14 +65,26 @@ def _idle(lab: Lab, *, wake_ups: bool) -> Outcome:
         stats.increment("site/home/views")
         time.sleep(SETTLE_S)
         threads = set(os.listdir(TASKS)) - others
-        samples: list[float] = []
-        for _ in range(2 if wake_ups else 1):
-            before = _wake_ups(threads), stats.status()["blocks"], broadcaster.stats["sent"]
+        seen = [(_wake_ups(threads), stats.status()["blocks"] + broadcaster.stats["sent"])]
+        assert seen[0][1] >= 2, "the count before was neither stored nor announced: nothing is watched"
+        for _ in range(WINDOWS):
             time.sleep(WINDOW_S)
-            after = _wake_ups(threads), stats.status()["blocks"], broadcaster.stats["sent"]
-            woken, blocks, messages = (new - old for old, new in zip(before, after, strict=True))
-            samples.append(woken / WINDOW_S if wake_ups else blocks + messages)
-    return Outcome(tuple(samples), f"{len(threads)} threads, {len(samples) * WINDOW_S:g} s")
+            seen.append((_wake_ups(threads), stats.status()["blocks"] + broadcaster.stats["sent"]))
+    windows = list(itertools.pairwise(seen))
+    yield Watched(
+        tuple((after[0] - before[0]) / WINDOW_S for before, after in windows),
+        tuple(float(after[1] - before[1]) for before, after in windows),
+        len(threads),
+    )
+
+
+def _of_wake_ups(lab: Lab) -> Outcome:
+    watched = lab.stage("idle", _watched)
+    return Outcome(watched.wake_ups, f"{watched.threads} threads, {WINDOWS} windows of {WINDOW_S:g} s")
+
+
+def _of_writes(lab: Lab) -> Outcome:
+    return Outcome(lab.stage("idle", _watched).writes, f"{WINDOWS} windows of {WINDOW_S:g} s")
 
 
 def _wake_ups(threads: set[str]) -> int:
@@ -70,12 +101,12 @@ ROWS = (
         "idle-wake-ups",
         "wake-ups per second of all threads of an idle store that has counted, and has a peer",
         at_most(WAKE_UPS_PER_S_MAX, "/s"),
-        functools.partial(_idle, wake_ups=True),
+        _of_wake_ups,
     ),
     gauge(
         "idle-writes",
-        "blocks and messages of an idle store in four flush intervals",
+        "blocks and messages of that store in three flush intervals",
         at_most(0.0, ""),
-        functools.partial(_idle, wake_ups=False),
+        _of_writes,
     ),
 )
