@@ -80,7 +80,7 @@ bench: $(VENV)/built | doctor ## measure all beside its peers and write benches/
 	-$(BIN)/crdtstats bench --full --json $(ARGS) > $(MEASURED)/rows.json
 	$(BIN)/pytest -p no:randomly -o python_files='bench_*.py' -o python_functions='bench_*' --timeout 1800 --quiet \
 	  --full --benchmark-quiet --benchmark-disable-gc --benchmark-json $(MEASURED)/sides.json benches
-	cargo bench --locked --package crdtstats-journal > $(MEASURED)/journal.txt
+	cargo bench --locked --package crdtstats-journal --bench find_add > $(MEASURED)/journal.txt
 	$(BIN)/python benches/write_results.py $(MEASURED)/rows.json --sides $(MEASURED)/sides.json \
 	  --rust $(MEASURED)/journal.txt > $(MEASURED)/RESULTS.md
 	mv $(MEASURED)/RESULTS.md benches/RESULTS.md

@@ -18,8 +18,8 @@ from crdtstats.bench.race import spin
 from crdtstats.bench.row import Row
 from crdtstats.bench.rows import ROWS
 
-ROUNDS = 30
-WARM_UP_ROUNDS = 3
+ROUNDS, ROUNDS_LONG = 30, 7
+WARM_UP_ROUNDS = 2
 RACES = [row for row in ROWS if row.race is not None]
 
 
@@ -42,6 +42,11 @@ def bench_race(row: Row, side: str, lab: Lab, benchmark: BenchmarkFixture) -> No
                 what=row.what if side == "ours" else row.beside, operations=race.operations
             )
             spin()
-            benchmark.pedantic(chosen.run, setup=prepare, rounds=ROUNDS, warmup_rounds=WARM_UP_ROUNDS)
+            benchmark.pedantic(
+                chosen.run,
+                setup=prepare,
+                rounds=ROUNDS if row.size == "quick" else ROUNDS_LONG,
+                warmup_rounds=WARM_UP_ROUNDS,
+            )
     except SkippedError as missing:
         pytest.skip(str(missing))
