@@ -12,7 +12,7 @@ from crdtstats.bench.lab import Lab, peer_module
 from crdtstats.bench.outcome import SkippedError, at_least
 from crdtstats.bench.race import Race, Side
 from crdtstats.bench.row import Sides, race
-from crdtstats.bench.stages import counted
+from crdtstats.bench.stages import COLD_BEST_OF, counted
 from crdtstats.store import CRDTStatsStore
 
 HOT_BEST_OF = 15
@@ -37,7 +37,9 @@ def _update_hot(lab: Lab) -> Sides:
 @contextlib.contextmanager
 def _update_cold(lab: Lab) -> Sides:
     at = counted(lab, keys.MILLION)
-    yield Race(Side(at.stats.update, at.ours), Side(Counter(at.counts).update, at.peer), at.slice_size)
+    yield Race(
+        Side(at.stats.update, at.ours), Side(Counter(at.counts).update, at.peer), at.slice_size, COLD_BEST_OF
+    )
 
 
 @contextlib.contextmanager

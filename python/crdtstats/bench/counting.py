@@ -10,10 +10,10 @@ from crdtstats.bench.lab import Lab, peer_module
 from crdtstats.bench.outcome import at_least
 from crdtstats.bench.race import Race, Side
 from crdtstats.bench.row import Sides, race
-from crdtstats.bench.stages import SLICES, counted
+from crdtstats.bench.stages import COLD_BEST_OF, SLICES, counted
 from crdtstats.store import CRDTStatsStore
 
-INCREMENTS = 20_000
+INCREMENTS = 5_000
 HOT_BEST_OF = 100
 """A millisecond each: all pairs together outlast some flushes."""
 
@@ -49,6 +49,7 @@ def _cold(lab: Lab) -> Sides:
         Side(functools.partial(_increment, at.stats), at.ours),
         Side(functools.partial(_add_one, at.counts), at.peer),
         at.slice_size,
+        COLD_BEST_OF,
     )
 
 
@@ -66,6 +67,7 @@ def _cold_clean(lab: Lab) -> Sides:
         Side(functools.partial(_increment, at.stats), after_flush),
         Side(functools.partial(_add_one, at.counts), at.peer),
         at.slice_size,
+        COLD_BEST_OF,
     )
 
 
@@ -76,6 +78,7 @@ def _cold_fresh(lab: Lab) -> Sides:
         Side(functools.partial(_increment, at.stats), lambda turn: keys.fresh(at.ours(turn))),
         Side(functools.partial(_add_one, at.counts), lambda turn: keys.fresh(at.peer(turn))),
         at.slice_size,
+        COLD_BEST_OF,
     )
 
 

@@ -28,19 +28,22 @@ Small = Large = Callable[[Lab], Opened]
 
 
 @contextlib.contextmanager
-def _with_keys(lab: Lab, count: int) -> Generator[CRDTStatsStore]:
+def with_keys(lab: Lab, count: int) -> Generator[CRDTStatsStore]:
+    """A store in which ``count`` keys were counted."""
     with lab.store() as stats:
         for first in range(0, count, CHUNK):
-            stats.update(keys.keys(CHUNK, first))
+            stats.update(keys.keys(min(CHUNK, count - first), first))
         stats.flush()
         yield stats
 
 
-def _with_replicas(lab: Lab, count: int) -> Opened:
+def with_replicas(lab: Lab, count: int) -> Opened:
+    """A store to which ``count`` replicas came, each with the same keys."""
     return foreign.store_of(keys.keys(KEYS), count)
 
 
-def _with_restarts(lab: Lab, count: int) -> Opened:
+def with_restarts(lab: Lab, count: int) -> Opened:
+    """A store that counted the same keys in each of ``count`` lives."""
     return foreign.restarted(keys.keys(KEYS), count)
 
 
@@ -73,7 +76,8 @@ def _growth(lab: Lab, axis: str, name: Literal["get", "total"], small: Small, la
 _READS: tuple[tuple[Literal["get", "total"], str], ...] = (("get", "get(key)"), ("total", "total(prefix)"))
 
 
-def _axis(axis: str, what: str, small: Small, large: Large, size: Size) -> tuple[Row, ...]:
+def rows(axis: str, what: str, small: Small, large: Large, size: Size) -> tuple[Row, ...]:
+    """The rows of reads from a small and a large store."""
     return tuple(
         gauge(
             f"{name}-flat-{axis}",
@@ -88,25 +92,25 @@ def _axis(axis: str, what: str, small: Small, large: Large, size: Size) -> tuple
 
 
 ROWS = (
-    *_axis(
+    *rows(
         "replicas",
         "1,000 replicas over 1, 1,000 keys each",
-        functools.partial(_with_replicas, count=1),
-        functools.partial(_with_replicas, count=1_000),
+        functools.partial(with_replicas, count=1),
+        functools.partial(with_replicas, count=1_000),
         "normal",
     ),
-    *_axis(
+    *rows(
         "restarts",
         "100 restarts over 1, 1,000 keys each",
-        functools.partial(_with_restarts, count=1),
-        functools.partial(_with_restarts, count=100),
+        functools.partial(with_restarts, count=1),
+        functools.partial(with_restarts, count=100),
         "normal",
     ),
 )
-ROWS_FULL = _axis(
+ROWS_FULL = rows(
     "keys",
     "10M keys over 1M",
-    functools.partial(_with_keys, count=keys.MILLION),
-    functools.partial(_with_keys, count=keys.TEN_MILLION),
+    functools.partial(with_keys, count=keys.MILLION),
+    functools.partial(with_keys, count=keys.TEN_MILLION),
     "full",
 )

@@ -53,7 +53,7 @@ def _filled(lab: Lab, count: int) -> Generator[tuple[CRDTStatsStore, RecordingDa
         crdtstats.open(path, datastore=datastore, flush_interval_s=NEVER_S) as stats,
     ):
         for first in range(0, count, CHUNK):
-            stats.update(keys.keys(CHUNK, first))
+            stats.update(keys.keys(min(CHUNK, count - first), first))
         stats.flush()
         yield stats, datastore
 
@@ -164,8 +164,9 @@ def _over_and_over(call: Callable[[], None]) -> Generator[None]:
         thread.join()
 
 
-def _rows(name: str, count: int, size: Size) -> tuple[Row, ...]:
-    of = f"{count // keys.MILLION}M keys"
+def rows(name: str, count: int, size: Size) -> tuple[Row, ...]:
+    """The rows of a store with ``count`` keys."""
+    of = f"{count / keys.MILLION:g}M keys"
     return (
         gauge(
             f"flush-{name}",
@@ -185,5 +186,5 @@ def _rows(name: str, count: int, size: Size) -> tuple[Row, ...]:
     )
 
 
-ROWS_MILLION = _rows("1m", keys.MILLION, "normal")
-ROWS_TEN_MILLION = _rows("10m", keys.TEN_MILLION, "full")
+ROWS_MILLION = rows("1m", keys.MILLION, "normal")
+ROWS_TEN_MILLION = rows("10m", keys.TEN_MILLION, "full")

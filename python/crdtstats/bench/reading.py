@@ -15,7 +15,7 @@ from crdtstats.bench.lab import Lab
 from crdtstats.bench.outcome import Outcome, at_least, at_most
 from crdtstats.bench.race import Race, Side, quiet, spin
 from crdtstats.bench.row import Sides, gauge, race
-from crdtstats.bench.stages import counted
+from crdtstats.bench.stages import COLD_BEST_OF, counted
 from crdtstats.store import CRDTStatsStore
 
 HOT_BEST_OF = 15
@@ -61,6 +61,7 @@ def _get_cold(lab: Lab) -> Sides:
         Side(functools.partial(_get, at.stats), at.ours),
         Side(functools.partial(_look_up, at.counts), at.peer),
         at.slice_size,
+        COLD_BEST_OF,
     )
 
 

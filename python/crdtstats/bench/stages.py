@@ -11,6 +11,8 @@ from crdtstats.bench.keys import in_random_order, keys
 from crdtstats.bench.lab import Lab
 from crdtstats.store import CRDTStatsStore
 
+COLD_BEST_OF = 2
+"""Turns of each side in a pair; each of them has other keys."""
 SLICES = 8
 """A turn works on one slice of the keys; the two sides are never on the same one, nor soon after each other: what one
 has just brought into the cache must not help the other."""

@@ -74,8 +74,10 @@ def _open_s(lab: Lab, count: int) -> Outcome:
     return Outcome(samples, f"files in the page cache, {size / count:.0f} B each")
 
 
-def _rows(name: str, count: int, size: Size, open_s_max: float) -> tuple[Row, ...]:
-    of = f"{count // keys.MILLION}M keys of 25 bytes"
+def rows(name: str, count: int, size: Size, open_s_max: float) -> tuple[Row, ...]:
+    """The rows of a store with ``count`` keys."""
+    millions = f"{count / keys.MILLION:g}M"
+    of = f"{millions} keys of 25 bytes"
     return (
         gauge(
             f"memory-{name}",
@@ -94,7 +96,7 @@ def _rows(name: str, count: int, size: Size, open_s_max: float) -> tuple[Row, ..
         ),
         gauge(
             f"open-{name}",
-            f"open of a directory with {count // keys.MILLION}M sub-counters, written by one load",
+            f"open of a directory with {millions} sub-counters, written by one load",
             at_most(open_s_max, "s"),
             functools.partial(_open_s, count=count),
             size,
@@ -103,7 +105,7 @@ def _rows(name: str, count: int, size: Size, open_s_max: float) -> tuple[Row, ..
 
 
 ROWS_MILLION = (
-    *_rows("1m", keys.MILLION, "normal", 0.5),
+    *rows("1m", keys.MILLION, "normal", 0.5),
     gauge(
         "memory-generation",
         "memory for each further (replica, generation) of each of 1M keys",
@@ -112,4 +114,4 @@ ROWS_MILLION = (
         "normal",
     ),
 )
-ROWS_TEN_MILLION = _rows("10m", keys.TEN_MILLION, "full", 5.0)
+ROWS_TEN_MILLION = rows("10m", keys.TEN_MILLION, "full", 5.0)
