@@ -119,6 +119,7 @@ def _stall(lab: Lab, count: int) -> Outcome:
             stats.update(many)
             with _over_and_over(flush):
                 worst.append(_worst_ms(work, stats.increment))
+    assert flushed >= lab.pairs, "the other thread did not flush"
     typical = statistics.median(alone)
     return Outcome(
         tuple(worst),

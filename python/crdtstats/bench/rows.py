@@ -14,6 +14,7 @@ from crdtstats.bench import (
     merging,
     reading,
     servers,
+    touched,
     weighing,
 )
 from crdtstats.bench.row import Row, Size
@@ -26,6 +27,8 @@ ROWS: tuple[Row, ...] = (
     *counting.ROWS_MILLION,
     *batches.ROWS_MILLION,
     *reading.ROWS_MILLION,
+    *touched.ROWS_MILLION,
+    *reading.ROWS_MILLION_TOP,
     *batches.ROWS_NEW,
     *flatness.ROWS,
     *aggregate.ROWS,
