@@ -24,7 +24,7 @@ def run(names: Sequence[str], *, size: Size, as_json: bool, directory: str | Non
     """Measure and show; gives the exit code.
 
     Args:
-        names: rows, or beginnings of names with ``*``; none: those of a run of ``size``.
+        names: of rows, with ``*`` for anything; none: those of a run of ``size``.
         size: ``quick``, ``normal`` or ``full``.
         as_json: one JSON object at the end; else a table, each row as soon as it is measured.
         directory: where files are made; None: the system's place for temporary files.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Sequence
 
 from crdtstats.bench import (
@@ -48,7 +49,7 @@ SIZES: tuple[Size, ...] = ("quick", "normal", "full")
 
 
 def chosen(names: Sequence[str], size: Size) -> list[Row]:
-    """The rows with these names (or, ending in ``*``, that begin so); without names those of a run of ``size``.
+    """The rows with these names, in which ``*`` stands for anything; without names those of a run of ``size``.
 
     Raises:
         UsageError: there is no such row.
@@ -63,4 +64,4 @@ def chosen(names: Sequence[str], size: Size) -> list[Row]:
 
 
 def _named(row: Row, name: str) -> bool:
-    return row.name.startswith(name[:-1]) if name.endswith("*") else row.name == name
+    return fnmatch.fnmatchcase(row.name, name)
