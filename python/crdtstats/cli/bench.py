@@ -14,7 +14,7 @@ def add_to(commands: Any, *, formatter: type[argparse.HelpFormatter]) -> None:
         "rows",
         metavar="ROW",
         nargs="*",
-        help="only these rows; with * for anything: 'flush*' (default: all)",
+        help="only these rows; with * for anything: 'flush*' (default: all below 10 million keys)",
     )
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--quick", action="store_true", help="only the rows that take some seconds each")
