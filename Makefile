@@ -12,6 +12,9 @@ CONSTRAINTS ?= scripts/constraints.txt
 # How often a kill test kills, in `make kills`; `make test` leaves it to the tests (about 20).
 CRDTSTATS_KILLS_LONG ?= 200
 
+# What `make bench` measured, before it becomes a page.
+MEASURED := target/measured
+
 RUST_SOURCES := $(shell find rust -name '*.rs' -o -name Cargo.toml) Cargo.toml Cargo.lock
 # crdtstats-python is tested from Python: as a test binary it would need a shared libpython.
 RUST_TESTED  := --workspace --exclude crdtstats-python
@@ -24,7 +27,7 @@ unexport PYTHONPATH PYTHONHOME CONDA_PREFIX
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help demo test lint lint-rust lint-python test-rust test-python wheel kills long clean doctor
+.PHONY: help demo test lint lint-rust lint-python test-rust test-python wheel bench kills long clean doctor
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r what why; do printf '%-16s %s\n' "$$what" "$$why"; done
@@ -38,7 +41,7 @@ test: lint test-rust ## all tests and lints
 
 # Order-only wherever it is needed: it runs before anything is built and makes nothing out of date.
 doctor: ## name what this machine lacks, and the command that installs it
-	@scripts/doctor $(if $(filter demo wheel kills long,$(MAKECMDGOALS)),build,test)
+	@scripts/doctor $(if $(filter demo wheel bench kills long,$(MAKECMDGOALS)),build,test)
 
 lint: lint-python lint-rust ## the linters alone
 
@@ -67,8 +70,21 @@ wheel lint-rust: export PATH := $(abspath $(BIN)):$(PATH)
 
 wheel: $(VENV)/installed | doctor ## a manylinux wheel in dist/, tried without a compiler on every Python found
 	rm -rf dist
-	$(BIN)/maturin build --release --locked --zig --compatibility manylinux2014 --out dist
+	began=$$(date +%s); $(BIN)/maturin build --release --locked --zig --compatibility manylinux2014 --out dist && \
+	  echo $$(($$(date +%s) - began)) > target/wheel-seconds
 	$(BIN)/python scripts/try_wheel.py dist/*.whl
+
+# The peers in Python come with the extra dev; Redis is skipped by name where no redis-server is. A row that fails is in
+# RESULTS.md by name, so the rest goes on.
+bench: $(VENV)/built | doctor ## measure all beside its peers and write benches/RESULTS.md (minutes, and 8 GB of memory)
+	mkdir -p $(MEASURED)
+	-$(BIN)/crdtstats bench --full --json $(ARGS) > $(MEASURED)/rows.json
+	$(BIN)/pytest -p no:randomly -o python_files='bench_*.py' -o python_functions='bench_*' --timeout 1800 --quiet \
+	  --full --benchmark-quiet --benchmark-disable-gc --benchmark-json $(MEASURED)/sides.json benches
+	cargo bench --locked --package crdtstats-journal --bench find_add > $(MEASURED)/journal.txt
+	$(BIN)/python benches/write_results.py $(MEASURED)/rows.json --sides $(MEASURED)/sides.json \
+	  --rust $(MEASURED)/journal.txt > $(MEASURED)/RESULTS.md
+	mv $(MEASURED)/RESULTS.md benches/RESULTS.md
 
 kills: $(VENV)/built | doctor ## the kill tests, 200 kills of each kind
 	cargo build --locked --release $(RUST_TESTED) --examples

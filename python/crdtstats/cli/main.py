@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, cast
 
-from crdtstats.cli import counting, demo
+from crdtstats.cli import bench, counting, demo
 from crdtstats.errors import CrdtStatsError, UsageError
 
 OK, REFUSED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=_formatter(),
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for room in (demo, counting):
+    for room in (demo, counting, bench):
         room.add_to(commands, formatter=parser.formatter_class)
     return parser
 
