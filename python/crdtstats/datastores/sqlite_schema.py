@@ -44,7 +44,7 @@ _DAMAGED = {
     sqlite3.SQLITE_CONSTRAINT,
 }
 PAGE_BYTES = 1 << 14
-"""Page size of a new file: blocks of half a MiB are written twice as fast as with the usual 4 KiB, small ones no slower."""
+"""Page size of a new file: large blocks are written twice as fast as with 4 KiB pages, small ones no slower."""
 
 
 def prepare(connection: sqlite3.Connection, path: Path) -> None:

@@ -5,34 +5,32 @@
 use crate::announce::{Announcements, pack};
 use crate::authors::Authors;
 use crate::broadcast::{self, Head};
-use crate::chain::{Built, Section};
+use crate::chain::Section;
 use crate::cid::Cid;
 use crate::dag::Dag;
 pub use crate::effects::{Changes, Config, Effects, Flush};
-use crate::element_key::Side;
 use crate::error::WireError;
 use crate::judge::{Judged, Rules, Verdict, judge, judge_stored};
 use crate::limits::DAG_NAME_BYTES_TAKEN_MAX;
 use crate::merge::{OwnSeen, merge_elements};
 use crate::paths::OutsideTexts;
 use crate::peer_id::PeerId;
-use crate::state::{OriginId, State};
+use crate::state::State;
 use crate::wants::Wants;
-use crate::writing::Draft;
 use rustc_hash::FxHashSet;
 use std::collections::BTreeMap;
 
 /// One participant: its counters, its DAGs, what it misses and what it has to say.
 pub struct Replica {
-    config: Config,
+    pub(crate) config: Config,
     me: PeerId,
-    state: State,
-    dag: Dag,
-    authors: Authors,
-    wants: Wants,
+    pub(crate) state: State,
+    pub(crate) dag: Dag,
+    pub(crate) authors: Authors,
+    pub(crate) wants: Wants,
     announcements: Announcements,
-    sections: BTreeMap<PeerId, Section>,
-    effects: Effects,
+    pub(crate) sections: BTreeMap<PeerId, Section>,
+    pub(crate) effects: Effects,
     /// Reason → how often something was dropped.
     dropped: BTreeMap<&'static str, u64>,
     newer: u64,
@@ -247,89 +245,6 @@ impl Replica {
         }
     }
 
-    /// What of these values is above those that blocks hold, sorted.
-    #[must_use]
-    pub fn above_known(&mut self, author: &PeerId, generation: &str, changes: &Changes) -> Changes {
-        let origin = self.state.origin(&author.to_string(), generation);
-        let mut above: Vec<_> = changes
-            .iter()
-            .filter(|&(path, side, value)| value > self.known(path, origin, side))
-            .collect();
-        above.sort_unstable();
-        let mut out = Changes::default();
-        for (path, side, value) in above {
-            out.push(path, side, value);
-        }
-        out
-    }
-
-    /// Take down what building nodes of one generation of an author needs. Nothing may be prepared for the author
-    /// before [`Replica::note_built`] was told, or the draft is given up.
-    ///
-    /// # Errors
-    /// No section is open for the author.
-    pub fn prepare_flush(&mut self, author: &PeerId, generation: &str) -> Result<Draft, WireError> {
-        let replica = author.to_string();
-        let origin = self.state.origin(&replica, generation);
-        let section = self.sections.get(author).copied();
-        let native = self.config.rules.native;
-        let dag_name = if native {
-            replica.clone()
-        } else {
-            String::new()
-        };
-        Ok(Draft {
-            generation: generation.to_owned(),
-            topic: self.config.rules.topic.clone(),
-            hash: self.config.hash,
-            heads: self.dag.heads(&dag_name),
-            section: section.ok_or(WireError::limit("section"))?,
-            live: self.state.own() == Some(origin),
-            dag_name,
-            replica,
-        })
-    }
-
-    /// Nodes were built of a draft: their sequence numbers belong to their bytes now.
-    pub fn note_built(&mut self, flush: &Flush) {
-        if let Some(section) = self.sections.get_mut(&flush.author) {
-            section.advance(flush.sequence);
-        }
-    }
-
-    fn known(&self, path: &str, origin: OriginId, side: Side) -> u64 {
-        let key = self.state.paths().find(path);
-        let (incr, decr) = key.map_or((0, 0), |key| self.state.sub_counter(key, origin));
-        match side {
-            Side::Incr => incr,
-            Side::Decr => decr,
-        }
-    }
-
-    /// The nodes of a flush are durable: they are ours now, can be served, and are announced.
-    ///
-    /// # Errors
-    /// Our own bytes do not decode: a bug.
-    pub fn flush_stored(&mut self, flush: &Flush) -> Result<(), WireError> {
-        for built in &flush.blocks {
-            if flush.live {
-                self.take_own(flush, built);
-            } else if let Verdict::Keep(judged) = judge(&self.config.rules, &built.block)? {
-                self.take(&built.cid, built.block.len(), &judged, None, true);
-            }
-        }
-        if let Some(last) = flush.blocks.last() {
-            let name = self.dag.dag_name_of(&last.cid).unwrap_or("").to_owned();
-            let head = Head {
-                cid: last.cid.clone(),
-                dag_name: &name,
-                block: Some(&last.block),
-            };
-            self.effects.announce.extend(pack(&[head]));
-        }
-        Ok(())
-    }
-
     /// Announce everything that is held, now: before leaving.
     #[must_use]
     pub fn announcement(&self, heard: &FxHashSet<Cid>) -> Vec<Vec<u8>> {
@@ -406,7 +321,7 @@ impl Replica {
         }
     }
 
-    fn take(
+    pub(crate) fn take(
         &mut self,
         cid: &Cid,
         bytes: usize,
@@ -466,29 +381,6 @@ impl Replica {
         if !ours {
             self.own_seen.extend(merged.own);
         }
-    }
-
-    /// A node that we have just built, of values that are in the totals: nothing to decode, to judge or to merge.
-    fn take_own(&mut self, flush: &Flush, built: &Built) {
-        let dag_name = if self.config.rules.native {
-            flush.author.to_string()
-        } else {
-            String::new()
-        };
-        let links: Vec<Cid> = built
-            .links
-            .iter()
-            .map(|cid| cid.clone().into_v1())
-            .collect();
-        self.dag.add(&built.cid, &dag_name, &links, built.height);
-        self.wants.done(&built.cid);
-        self.authors.note(
-            &flush.author,
-            flush.section,
-            built.sequence,
-            &built.cid,
-            built.block.len(),
-        );
     }
 
     fn wrote_section(&self, section: &[u8; 16]) -> bool {

@@ -18,10 +18,9 @@ use crate::mix::Mixer;
 use crate::place;
 use crate::queue::Queue;
 use crate::record::{
-    Checksums, DIRTY, DIRTY_DECR, DIRTY_INCR, KEY_BYTES_MAX, Kind, META_AT, Meta, NOTE_AT, SOLE,
-    TEXT_AT, UNREAD, is_same_text, span,
+    Checksums, KEY_BYTES_MAX, Kind, META_AT, Meta, TEXT_AT, UNREAD, is_same_text, span,
 };
-use crate::slot::{DECR_AT, Dirty, INCR_AT, Side, Slot, Slots, Unread};
+use crate::slot::{DECR_AT, INCR_AT, Side, Slot, Slots};
 use crate::table::Table;
 
 /// The second word of the key table's hash seed: any constant.
@@ -33,9 +32,6 @@ const LARGE: u64 = 1 << 62;
 /// The hash of a key under one journal's seed.
 #[derive(Clone, Copy, Default)]
 pub struct KeyHash(u64);
-
-/// How many records are on their way from memory while one is worked on.
-const AHEAD: usize = 16;
 
 /// The journal of one writer process and one generation. Made fresh, locked until it is dropped.
 ///
@@ -50,8 +46,8 @@ pub struct Journal {
     end: usize,
     /// A count of this journal is, or was to be, [`LARGE`] or above.
     any_large: bool,
-    unread: Queue<(Slot, (u64, u64))>,
-    dirty: Queue<Slot>,
+    pub(crate) unread: Queue<(Slot, (u64, u64))>,
+    pub(crate) dirty: Queue<Slot>,
     pub(crate) sums: Checksums,
     pub(crate) cursors: BTreeMap<String, Slot>,
     pub(crate) intent: Option<IntentRecord>,
@@ -266,99 +262,6 @@ impl Journal {
         was_clean && !self.is_clean()
     }
 
-    /// Takes the oldest slots off the unread list, about a thousand at most; none when it is empty.
-    pub fn take_unread(&mut self, out: &mut Vec<Unread>) {
-        let piece = self.unread.take();
-        out.reserve(piece.len());
-        self.prefetch_ahead(piece.iter().map(|(slot, _)| *slot), |journal, n, slot| {
-            let before = piece.get(n).map_or((0, 0), |(_, before)| *before);
-            journal.clear_flags(slot, UNREAD);
-            out.push(Unread {
-                slot,
-                before,
-                now: journal.read(slot),
-                note: journal.note(slot),
-            });
-        });
-    }
-
-    /// Takes the oldest slots off the dirty list, about a thousand at most; none when it is empty.
-    pub fn take_dirty(&mut self, out: &mut Vec<Dirty>) {
-        let piece = self.dirty.take();
-        out.reserve(piece.len());
-        self.prefetch_ahead(piece.iter().copied(), |journal, _, slot| {
-            let flags = journal.meta(slot).map_or(0, |meta| meta.0);
-            journal.clear_flags(slot, DIRTY);
-            let (incr, decr) = journal.read(slot);
-            let sides = (flags & DIRTY_INCR != 0, flags & DIRTY_DECR != 0);
-            out.push(Dirty {
-                slot,
-                sides,
-                incr,
-                decr,
-            });
-        });
-    }
-
-    /// Puts back on the dirty list what a failed flush has taken.
-    pub fn mark_dirty(&mut self, dirty: &Dirty) {
-        let side = |moved, flag| if moved { flag } else { 0 };
-        let flags = side(dirty.sides.0, DIRTY_INCR) | side(dirty.sides.1, DIRTY_DECR);
-        self.list(dirty.slot, flags);
-    }
-
-    /// What [`Journal::set_note`] wrote; 0 at first.
-    #[inline]
-    pub fn note(&self, slot: Slot) -> u32 {
-        self.map.load_half(slot.offset() + NOTE_AT).unwrap_or(0)
-    }
-
-    /// Write something down about a key, for the life of this journal. `sole`: nobody else counts on the key.
-    pub fn set_note(&mut self, slot: Slot, note: u32, sole: bool) {
-        if !self.meta(slot).is_some_and(Meta::is_key) {
-            return;
-        }
-        self.map.store_half(slot.offset() + NOTE_AT, note);
-        if sole {
-            self.set_flags(slot, SOLE);
-        } else {
-            self.clear_flags(slot, SOLE);
-        }
-    }
-
-    /// (increments, decrements) where, as the last [`Journal::set_note`] has it, nobody else counts on the key.
-    #[inline]
-    pub fn read_sole(&self, slot: Slot) -> Option<(u64, u64)> {
-        let sole = self.meta(slot).is_some_and(|meta| meta.0 & SOLE != 0);
-        sole.then(|| self.read(slot))
-    }
-
-    /// Whether a slot moved since it was last taken off the unread list.
-    #[inline]
-    pub fn is_unread(&self, slot: Slot) -> bool {
-        self.meta(slot).is_some_and(|meta| meta.0 & UNREAD != 0)
-    }
-
-    pub fn dirty_len(&self) -> usize {
-        self.dirty.len()
-    }
-
-    /// Whether nothing moved since the last flush. Cost: constant.
-    #[inline]
-    pub fn is_clean(&self) -> bool {
-        self.dirty.is_empty()
-    }
-
-    pub fn unread_len(&self) -> usize {
-        self.unread.len()
-    }
-
-    /// Whether nothing moved since the last read. Cost: constant.
-    #[inline]
-    pub fn is_read(&self) -> bool {
-        self.unread.is_empty()
-    }
-
     /// Notes the section and sequence number of the last durable flush in the header. A kill in between leaves
     /// sequence 0 ("none known") rather than a wrong pair.
     pub fn note_flushed(&mut self, section: [u8; 16], sequence: u64) {
@@ -522,56 +425,6 @@ impl Journal {
         JournalError::TooLarge {
             path: self.file.path.clone(),
             limit: self.map.limit() as u64,
-        }
-    }
-
-    /// Puts a slot on the lists of those `flags` that it does not have yet, before its counts move. True where it is
-    /// the first one of the dirty list.
-    pub(crate) fn list(&mut self, slot: Slot, flags: u64) -> bool {
-        let Some(meta) = self.meta(slot).filter(|meta| meta.is_key()) else {
-            return false;
-        };
-        let missing = flags & !meta.0;
-        if missing & UNREAD != 0 {
-            let before = self.read(slot);
-            self.unread.push((slot, before));
-        }
-        self.map.store(slot.offset() + META_AT, meta.0 | missing);
-        if missing & DIRTY == 0 || meta.0 & DIRTY != 0 {
-            return false;
-        }
-        let is_first = self.dirty.is_empty();
-        self.dirty.push(slot);
-        is_first
-    }
-
-    fn set_flags(&mut self, slot: Slot, flags: u64) {
-        if let Some(meta) = self.meta(slot) {
-            self.map.store(slot.offset() + META_AT, meta.0 | flags);
-        }
-    }
-
-    fn clear_flags(&mut self, slot: Slot, flags: u64) {
-        if let Some(meta) = self.meta(slot) {
-            self.map.store(slot.offset() + META_AT, meta.0 & !flags);
-        }
-    }
-
-    /// Calls with (self, index, slot) for each slot, its record on the way from memory long before.
-    fn prefetch_ahead(
-        &mut self,
-        slots: impl Iterator<Item = Slot> + Clone,
-        mut each: impl FnMut(&mut Self, usize, Slot),
-    ) {
-        let mut ahead = slots.clone();
-        for slot in ahead.by_ref().take(AHEAD) {
-            self.map.prefetch(slot.offset());
-        }
-        for (n, slot) in slots.enumerate() {
-            if let Some(next) = ahead.next() {
-                self.map.prefetch(next.offset());
-            }
-            each(self, n, slot);
         }
     }
 }

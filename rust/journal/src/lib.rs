@@ -29,6 +29,7 @@ mod header;
 mod intent;
 mod journal;
 mod leftover;
+mod lists;
 mod map;
 mod mix;
 pub mod place;

@@ -1,0 +1,154 @@
+//! Which slots moved: the dirty list, for the next flush, and the unread list, for the next read. And what the engine
+//! writes down about a key, which says how it can be read.
+
+use crate::journal::Journal;
+use crate::record::{DIRTY, DIRTY_DECR, DIRTY_INCR, META_AT, Meta, NOTE_AT, SOLE, UNREAD};
+use crate::slot::{Dirty, Slot, Unread};
+
+/// How many records are on their way from memory while one is worked on.
+const AHEAD: usize = 16;
+
+impl Journal {
+    /// Takes the oldest slots off the unread list, about a thousand at most; none when it is empty.
+    pub fn take_unread(&mut self, out: &mut Vec<Unread>) {
+        let piece = self.unread.take();
+        out.reserve(piece.len());
+        self.prefetch_ahead(piece.iter().map(|(slot, _)| *slot), |journal, n, slot| {
+            let before = piece.get(n).map_or((0, 0), |(_, before)| *before);
+            journal.clear_flags(slot, UNREAD);
+            out.push(Unread {
+                slot,
+                before,
+                now: journal.read(slot),
+                note: journal.note(slot),
+            });
+        });
+    }
+
+    /// Takes the oldest slots off the dirty list, about a thousand at most; none when it is empty.
+    pub fn take_dirty(&mut self, out: &mut Vec<Dirty>) {
+        let piece = self.dirty.take();
+        out.reserve(piece.len());
+        self.prefetch_ahead(piece.iter().copied(), |journal, _, slot| {
+            let flags = journal.meta(slot).map_or(0, |meta| meta.0);
+            journal.clear_flags(slot, DIRTY);
+            let (incr, decr) = journal.read(slot);
+            let sides = (flags & DIRTY_INCR != 0, flags & DIRTY_DECR != 0);
+            out.push(Dirty {
+                slot,
+                sides,
+                incr,
+                decr,
+            });
+        });
+    }
+
+    /// Puts back on the dirty list what a failed flush has taken.
+    pub fn mark_dirty(&mut self, dirty: &Dirty) {
+        let side = |moved, flag| if moved { flag } else { 0 };
+        let flags = side(dirty.sides.0, DIRTY_INCR) | side(dirty.sides.1, DIRTY_DECR);
+        self.list(dirty.slot, flags);
+    }
+
+    /// What [`Journal::set_note`] wrote; 0 at first.
+    #[inline]
+    pub fn note(&self, slot: Slot) -> u32 {
+        self.map.load_half(slot.offset() + NOTE_AT).unwrap_or(0)
+    }
+
+    /// Write something down about a key, for the life of this journal. `sole`: nobody else counts on the key.
+    pub fn set_note(&mut self, slot: Slot, note: u32, sole: bool) {
+        if !self.meta(slot).is_some_and(Meta::is_key) {
+            return;
+        }
+        self.map.store_half(slot.offset() + NOTE_AT, note);
+        if sole {
+            self.set_flags(slot, SOLE);
+        } else {
+            self.clear_flags(slot, SOLE);
+        }
+    }
+
+    /// (increments, decrements) where, as the last [`Journal::set_note`] has it, nobody else counts on the key.
+    #[inline]
+    pub fn read_sole(&self, slot: Slot) -> Option<(u64, u64)> {
+        let sole = self.meta(slot).is_some_and(|meta| meta.0 & SOLE != 0);
+        sole.then(|| self.read(slot))
+    }
+
+    /// Whether a slot moved since it was last taken off the unread list.
+    #[inline]
+    pub fn is_unread(&self, slot: Slot) -> bool {
+        self.meta(slot).is_some_and(|meta| meta.0 & UNREAD != 0)
+    }
+
+    pub fn dirty_len(&self) -> usize {
+        self.dirty.len()
+    }
+
+    /// Whether nothing moved since the last flush. Cost: constant.
+    #[inline]
+    pub fn is_clean(&self) -> bool {
+        self.dirty.is_empty()
+    }
+
+    pub fn unread_len(&self) -> usize {
+        self.unread.len()
+    }
+
+    /// Whether nothing moved since the last read. Cost: constant.
+    #[inline]
+    pub fn is_read(&self) -> bool {
+        self.unread.is_empty()
+    }
+
+    /// Puts a slot on the lists of those `flags` that it does not have yet, before its counts move. True where it is
+    /// the first one of the dirty list.
+    pub(crate) fn list(&mut self, slot: Slot, flags: u64) -> bool {
+        let Some(meta) = self.meta(slot).filter(|meta| meta.is_key()) else {
+            return false;
+        };
+        let missing = flags & !meta.0;
+        if missing & UNREAD != 0 {
+            let before = self.read(slot);
+            self.unread.push((slot, before));
+        }
+        self.map.store(slot.offset() + META_AT, meta.0 | missing);
+        if missing & DIRTY == 0 || meta.0 & DIRTY != 0 {
+            return false;
+        }
+        let is_first = self.dirty.is_empty();
+        self.dirty.push(slot);
+        is_first
+    }
+
+    fn set_flags(&mut self, slot: Slot, flags: u64) {
+        if let Some(meta) = self.meta(slot) {
+            self.map.store(slot.offset() + META_AT, meta.0 | flags);
+        }
+    }
+
+    fn clear_flags(&mut self, slot: Slot, flags: u64) {
+        if let Some(meta) = self.meta(slot) {
+            self.map.store(slot.offset() + META_AT, meta.0 & !flags);
+        }
+    }
+
+    /// Calls with (self, index, slot) for each slot, its record on the way from memory long before.
+    pub(crate) fn prefetch_ahead(
+        &mut self,
+        slots: impl Iterator<Item = Slot> + Clone,
+        mut each: impl FnMut(&mut Self, usize, Slot),
+    ) {
+        let mut ahead = slots.clone();
+        for slot in ahead.by_ref().take(AHEAD) {
+            self.map.prefetch(slot.offset());
+        }
+        for (n, slot) in slots.enumerate() {
+            if let Some(next) = ahead.next() {
+                self.map.prefetch(next.offset());
+            }
+            each(self, n, slot);
+        }
+    }
+}
