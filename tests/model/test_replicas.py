@@ -153,8 +153,8 @@ class Replicas(RuleBasedStateMachine):
 
 TestReplicas = pytest.mark.timeout(600)(Replicas.TestCase)
 TestReplicas.settings = settings(
-    max_examples=200,
-    stateful_step_count=40,
+    max_examples=100,
+    stateful_step_count=30,
     deadline=None,
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow],

@@ -31,7 +31,7 @@ KEYS_MIN = 2000
 
 def refused(call: Callable[..., object], *args: Any, **named: Any) -> None:
     """The call says clearly that there is no space."""
-    with pytest.raises(UnavailableError, match="space|full"):
+    with pytest.raises(UnavailableError, match=r"space|full"):
         call(*args, **named)
 
 
