@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
-import tempfile
 from pathlib import Path
 
 from crdtstats import _core
@@ -15,6 +13,7 @@ from crdtstats.settings import WARPNET_TOPIC
 from crdtstats.store import CRDTStatsStore
 from tests.datastores.faulty import FaultyDatastore
 from tests.model.dicts import Dicts
+from tests.model.home import make_home
 
 TICK_S = 0.1
 SETTLE_S_MAX = 600.0
@@ -75,9 +74,7 @@ class Cluster:
     def __init__(self, seed: int, *, native: bool) -> None:
         self.native = native
         self.random = random.Random(seed)
-        # In memory where there is such a place: what is synced here is synced several thousand times.
-        memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-        self.home = Path(tempfile.mkdtemp(prefix="crdtstats-model-", dir=memory))
+        self.home = make_home()
         self.now = 0.0
         self.network = MemoryNetwork(
             seed, loss=0.2, duplicate=0.1, reorder=0.3, delay_s=(0.0, 0.3), check=_core.check_block

@@ -40,8 +40,9 @@ KEYS = st.builds(lambda key, form: form.format(key), CLEAN_KEYS, st.sampled_from
 """Keys that can be counted on, in any spelling."""
 PREFIXES = st.one_of(st.sampled_from(["", "/", ".", "a/..", "absent", "a/absent"]), KEYS)
 
+# Few small ones, so that keys tie.
 AMOUNTS = st.one_of(
-    st.integers(-9, 9), st.sampled_from([AMOUNT_MAX, -AMOUNT_MAX, 2**62, -(2**62), 2**32, -(2**32)])
+    st.integers(-2, 2), st.sampled_from([AMOUNT_MAX, -AMOUNT_MAX, 2**62, -(2**62), 2**32, -(2**32)])
 )
 
 BAD_KEYS = [

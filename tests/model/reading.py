@@ -24,4 +24,7 @@ def check_whole(stats: CRDTStatsStore, values: Mapping[str, int]) -> None:
     """The store holds ``values`` and nothing else."""
     assert dict(stats.items()) == values
     assert stats.total() == sum(values.values())
+    for n in (1, 3):
+        assert stats.top("", n) == Reads(values).top("", n)
+    assert list(stats.children().items()) == Reads(values).children("")
     assert stats.status()["keys"] == len(values)

@@ -5,9 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +19,7 @@ from crdtstats.datastores.sqlite import SQLiteDatastore
 from crdtstats.errors import ClosedError, CounterOverflowError, UnavailableError, UsageError
 from tests.datastores.faulty import FaultyDatastore
 from tests.model.dicts import AMOUNT_MAX, Dicts, Reads, clean
+from tests.model.home import make_home
 from tests.model.keys import AMOUNTS, BAD_AMOUNTS, BAD_KEYS, KEYS, OBJECTS, PREFIXES
 from tests.model.reading import check_reads, check_whole
 
@@ -62,7 +61,7 @@ class OneStore(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.home = Path(tempfile.mkdtemp(prefix="crdtstats-model-"))
+        self.home = make_home()
         self.lives = 0
         self.growths = 0
         self.model = Dicts()
