@@ -303,7 +303,7 @@ class OneStore(RuleBasedStateMachine):
 
 TestOneStore = pytest.mark.timeout(600)(OneStore.TestCase)
 TestOneStore.settings = settings(
-    max_examples=100,
+    max_examples=150,
     stateful_step_count=25,
     deadline=None,
     print_blob=True,
