@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import shutil
-from pathlib import Path
 
 from crdtstats import _core
 from crdtstats.errors import UnavailableError

@@ -1,10 +1,13 @@
-"""Where the stores of a model test live."""
+"""Where the stores of a model test live, and how long it looks for a mistake."""
 
 from __future__ import annotations
 
 import os
 import tempfile
 from pathlib import Path
+
+EXAMPLES = int(os.environ.get("CRDTSTATS_EXAMPLES", "120"))
+"""Of each state machine; a few thousand for a long look."""
 
 
 def make_home() -> Path:

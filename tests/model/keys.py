@@ -62,10 +62,6 @@ BAD_KEYS = [
 BAD_AMOUNTS = [True, False, 1.0, "1", b"1", 2**63, -(2**63), 2**64, -(2**70), [1]]
 
 
-def same(key: str) -> str:
-    return key
-
-
 def fresh(key: str) -> str:
     """An equal key in an object of its own."""
     return key.encode().decode()
@@ -77,5 +73,5 @@ class Named(str):
     __slots__ = ()
 
 
-OBJECTS: list[Callable[[str], str]] = [same, fresh, Named]
-"""Ways to name a key: the store may know an object again by its address."""
+OBJECT_FORMS: st.SearchStrategy[Callable[[str], str] | None] = st.sampled_from([None, fresh, Named])
+"""Ways to name a key; None: by the object that named it before, which the store may know by its address."""

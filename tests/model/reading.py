@@ -20,11 +20,31 @@ def check_reads(stats: CRDTStatsStore, values: Mapping[str, int], prefix: str, n
     assert stats.top(prefix, n) == want.top(prefix, n)
 
 
-def check_whole(stats: CRDTStatsStore, values: Mapping[str, int]) -> None:
-    """The store holds ``values`` and nothing else."""
-    assert dict(stats.items()) == values
-    assert stats.total() == sum(values.values())
-    for n in (1, 3):
-        assert stats.top("", n) == Reads(values).top("", n)
-    assert list(stats.children().items()) == Reads(values).children("")
-    assert stats.status()["keys"] == len(values)
+def check_whole(stats: CRDTStatsStore, values: Mapping[str, int], *, first: int = 0) -> None:
+    """The store holds ``values`` and nothing else, by every read.
+
+    ``first``: which read comes first. It alone meets what was counted since the last one.
+    """
+    want = Reads(values)
+
+    def get() -> None:
+        assert {key: stats.get(key) for key in values} == values
+
+    def total() -> None:
+        assert stats.total() == sum(values.values())
+
+    def items() -> None:
+        assert dict(stats.items()) == values
+
+    def top() -> None:
+        assert [stats.top("", n) for n in (1, 3)] == [want.top("", n) for n in (1, 3)]
+
+    def children() -> None:
+        assert list(stats.children().items()) == want.children("")
+
+    def status() -> None:
+        assert stats.status()["keys"] == len(values)
+
+    checks = [get, total, items, top, children, status]
+    for n in range(len(checks)):
+        checks[(first + n) % len(checks)]()

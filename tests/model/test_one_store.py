@@ -19,8 +19,8 @@ from crdtstats.datastores.sqlite import SQLiteDatastore
 from crdtstats.errors import ClosedError, CounterOverflowError, UnavailableError, UsageError
 from tests.datastores.faulty import FaultyDatastore
 from tests.model.dicts import AMOUNT_MAX, Dicts, Reads, clean
-from tests.model.home import make_home
-from tests.model.keys import AMOUNTS, BAD_AMOUNTS, BAD_KEYS, KEYS, OBJECTS, PREFIXES
+from tests.model.home import EXAMPLES, make_home
+from tests.model.keys import AMOUNTS, BAD_AMOUNTS, BAD_KEYS, KEYS, OBJECT_FORMS, PREFIXES
 from tests.model.reading import check_reads, check_whole
 
 CURSORS = st.one_of(st.none(), st.tuples(st.sampled_from(["orders", "é"]), st.integers(0, 9)))
@@ -64,6 +64,9 @@ class OneStore(RuleBasedStateMachine):
         self.home = make_home()
         self.lives = 0
         self.growths = 0
+        self.looks = 0
+        # The same object for the same text, in all lives of the store.
+        self.objects: dict[str, str] = {}
         self.model = Dicts()
 
     @initialize(on_disk=st.booleans())
@@ -87,12 +90,23 @@ class OneStore(RuleBasedStateMachine):
 
     # ---- counting
 
-    @rule(key=KEYS, n=st.one_of(st.none(), AMOUNTS), object_of=st.sampled_from(OBJECTS), down=st.booleans())
-    def count_one(self, key: str, n: int | None, object_of: Callable[[str], str], down: bool) -> None:
+    @rule(key=KEYS, n=st.one_of(st.none(), AMOUNTS), form=OBJECT_FORMS, down=st.booleans())
+    def count_one(self, key: str, n: int | None, form: Callable[[str], str] | None, down: bool) -> None:
         call = self.stats.decrement if down else self.stats.increment
         amount = (1 if n is None else n) * (-1 if down else 1)
-        arguments = (object_of(key),) if n is None else (object_of(key), n)
+        named = self.objects.setdefault(key, key) if form is None else form(key)
+        arguments = (named,) if n is None else (named, n)
         self.count_or_overflow(lambda: call(*arguments), [(key, amount)])
+
+    @rule()
+    def count_on_all_that_were_named(self) -> None:
+        """By the same objects again, one by one and at once."""
+        batch = [(key, 1) for key in self.objects]
+        if self.model.fits(batch * 2):
+            for key in self.objects.values():
+                self.stats.increment(key)
+            self.stats.update(list(self.objects.values()))
+            self.model.count(batch * 2)
 
     @rule(key=KEYS, n=st.one_of(st.none(), AMOUNTS), down=st.booleans())
     def count_by_counter(self, key: str, n: int | None, down: bool) -> None:
@@ -210,7 +224,11 @@ class OneStore(RuleBasedStateMachine):
 
     @invariant()
     def the_whole_is_equal(self) -> None:
-        check_whole(self.stats, self.model.values)
+        if self.looks % 2:
+            for key, named in self.objects.items():
+                assert self.stats.get(named) == self.model.values.get(clean(key), 0)
+        check_whole(self.stats, self.model.values, first=self.looks)
+        self.looks += 1
         for name in ("orders", "é", "bad"):
             assert self.stats.cursor(name) == self.model.cursors.get(name)
         if self.model.refused_cursors is None:
@@ -301,9 +319,9 @@ class OneStore(RuleBasedStateMachine):
         shutil.rmtree(self.home)
 
 
-TestOneStore = pytest.mark.timeout(600)(OneStore.TestCase)
+TestOneStore = pytest.mark.timeout(3600)(OneStore.TestCase)
 TestOneStore.settings = settings(
-    max_examples=150,
+    max_examples=EXAMPLES,
     stateful_step_count=25,
     deadline=None,
     print_blob=True,
