@@ -143,7 +143,7 @@ class Crew:
         steps = way(stats, writer)
         self.repeat(lambda: next(steps))
 
-    def repeat(self, step: Callable[[], None]) -> None:
+    def repeat(self, step: Callable[[], object]) -> None:
         self._threads.append(threading.Thread(target=self._run, args=(step,)))
 
     def run(self, for_s: float, then: Callable[[], None] = lambda: None) -> None:
@@ -160,7 +160,7 @@ class Crew:
             raise self.faults[0]
         assert not any(thread.is_alive() for thread in self._threads)
 
-    def _run(self, step: Callable[[], None]) -> None:
+    def _run(self, step: Callable[[], object]) -> None:
         try:
             while not self.until.is_set():
                 step()

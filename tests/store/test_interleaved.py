@@ -19,6 +19,8 @@ from crdtstats.store import CRDTStatsStore
 from tests.store.interleaving import BOTH, UP, WAYS, Crew, Writer, acknowledged
 
 RUN_S = 2.5
+LARGE_S = 1.5
+BATCH_KEYS = 8000
 CONVERGE_S_MAX = 60.0
 
 
@@ -111,6 +113,32 @@ def test_flushes_merges_reads_and_increments_lose_nothing(tmp_path: Path, seed: 
         other.close()
         network.close()
     assert_reopened(tmp_path / "one", datastore, want)
+
+
+def test_large_batches_and_readers_that_let_others_run_lose_nothing(tmp_path: Path, seed: int) -> None:
+    """Both take long enough to meet inside: a batch of thousands of keys, and reads that bring them in."""
+    keys = [f"k{n % 7}/{n}" for n in range(BATCH_KEYS)]
+    writers = [Writer(str(n), seed) for n in range(4)]
+    crew = Crew()
+    with crdtstats.open(tmp_path / "stats.d", datastore="memory:", flush_interval_s=3600) as stats:
+        for writer in writers:
+
+            def batch(writer: Writer = writer) -> None:
+                some = writer.draw.sample(keys, BATCH_KEYS // 2)
+                stats.update(some)
+                stats.update(dict.fromkeys(some[:1000], -3))
+                writer.done += len(some) - 3000
+
+            crew.repeat(batch)
+        for read in (stats.children, stats.items, lambda: stats.top("k1", 3), stats.status, stats.flush):
+            crew.repeat(read)
+        crew.run(LARGE_S)
+        total = sum(writer.done for writer in writers)
+        assert stats.total() == sum(value for _, value in stats.items()) == total
+        assert sum(stats.children().values()) == total
+        assert {key for key, _ in stats.items()} <= set(keys)
+        stats.flush()
+        assert stats.status()["dirty"] == 0
 
 
 def nonzero(stats: CRDTStatsStore) -> dict[str, int]:
