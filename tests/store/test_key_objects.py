@@ -1,0 +1,105 @@
+"""A store may know a key's object again by its address: never does an address stand for another key's text."""
+
+from __future__ import annotations
+
+import gc
+import random
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+import crdtstats
+
+MANY = 150_000
+"""More objects than a store keeps in mind at once."""
+
+
+def test_objects_that_die_at_once_share_addresses_and_are_told_apart(tmp_path: Path) -> None:
+    want: Counter[str] = Counter()
+    seen: set[int] = set()
+    repeated = 0
+    with crdtstats.open(tmp_path / "stats.d") as stats:
+        for n in range(50_000):
+            key = f"fresh/{n * 7919 % 1000}"
+            repeated += id(key) in seen
+            seen.add(id(key))
+            stats.increment(key)
+            want[str(n * 7919 % 1000)] += 1
+            del key
+        assert stats.children("fresh") == dict(sorted(want.items()))
+    assert repeated > 1000
+
+
+def test_objects_that_were_kept_in_mind_and_then_died_are_told_apart(tmp_path: Path) -> None:
+    draw = random.Random(seed := random.getrandbits(32))
+    print(f"seed {seed}")
+    want: Counter[str] = Counter()
+    with crdtstats.open(tmp_path / "stats.d") as stats:
+        for generation in range(4):
+            keys = [f"{(n + generation) % 1009}" for n in range(MANY // 4)]
+            for _ in range(2):
+                draw.shuffle(keys)
+                for key in keys:
+                    stats.increment(key)
+                want.update(keys)
+            # Half of them die: those that come next may lie where they lay.
+            del keys[::2]
+            stats.update(keys)
+            want.update(keys)
+            del keys, key
+            gc.collect()
+        assert dict(stats.items()) == want
+
+
+def test_more_objects_than_are_kept_in_mind_count_right(tmp_path: Path) -> None:
+    keys = [f"many/{n}" for n in range(MANY)]
+    with crdtstats.open(tmp_path / "stats.d") as stats:
+        for n in (1, 2, 3):
+            for key in keys:
+                stats.increment(key, n)
+            keys.reverse()
+        stats.update(keys)
+        assert stats.total("many") == 7 * MANY
+        assert all(value == 7 for _, value in stats.items("many"))
+        assert [stats.get(key) for key in keys[::1000]] == [7] * len(keys[::1000])
+
+
+@pytest.mark.parametrize("way", ["close", "collect"])
+def test_a_store_lets_go_of_the_objects(tmp_path: Path, way: str) -> None:
+    keys = [f"held/{n}" for n in range(5000)]
+    before = [sys.getrefcount(key) for key in keys]
+    stats = crdtstats.open(tmp_path / "stats.d")
+    for _ in range(3):
+        for key in keys:
+            stats.increment(key)
+            stats.get(key)
+    stats.update(keys)
+    counter = stats.counter(keys[0])
+    if way == "close":
+        stats.close()
+    del stats, counter, key
+    gc.collect()
+    assert [sys.getrefcount(key) for key in keys] == before
+
+
+def test_one_text_in_many_objects_is_one_key(tmp_path: Path) -> None:
+    class Named(str):
+        __slots__ = ()
+
+        def __eq__(self, other: object) -> bool:
+            raise AssertionError("a key is its text, whatever its class says")
+
+        __hash__ = None  # pyright: ignore[reportAssignmentType]
+
+    forms = ["a/é", "/a/é", "a//é/", "a/é".encode().decode(), Named("a/é"), Named("./a/é")]
+    with crdtstats.open(tmp_path / "stats.d") as stats:
+        for _ in range(3):
+            for form in forms:
+                stats.increment(form)
+                stats.decrement(form, 2)
+                stats.counter(form).inc(3)
+                stats.update([form], [-1])
+                stats.update(dict.fromkeys(forms[:1], 2))
+        assert dict(stats.items()) == {"a/é": 3 * len(forms) * (1 - 2 + 3 - 1 + 2)}
