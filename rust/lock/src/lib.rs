@@ -8,6 +8,8 @@
 //! microsecond), and look at the turn's flag. It is Dekker's algorithm with the whole price on one side. Where the
 //! kernel has no such call both sides pay.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
+
 mod barrier;
 mod sync;
 mod waiting;
