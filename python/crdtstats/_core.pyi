@@ -289,6 +289,10 @@ class Engine:
     def begin_flush(self, signer: _Signer) -> FlushPlan | None:
         """Turn what is dirty into nodes; None when there is nothing. A retry gives the same bytes again."""
 
+    @staticmethod
+    def trim_memory() -> None:
+        """Give memory back to the system that large work has left with the allocator: takes milliseconds."""
+
     def flush_stored(self) -> None:
         """The last plan is durable: it may be announced and served."""
 
@@ -391,6 +395,10 @@ class FlushPlan:
     @property
     def is_retry(self) -> bool:
         """The same plan was given before."""
+
+    @property
+    def is_partial(self) -> bool:
+        """More was dirty than one plan takes: the next one follows, and the last of them moves the cursors."""
 
 @final
 class Leftover:

@@ -28,6 +28,8 @@ RETRY_DELAY_S = 0.2
 RETRY_DELAY_S_MAX = 5.0
 INBOX_MAX = 4096
 """Payloads and blocks that wait to be merged. More are dropped: they are announced, or asked for, again."""
+LARGE_FLUSH_BYTES = 32 << 20
+"""After a flush of so many bytes of blocks the memory that it took is given back to the system."""
 MERGE_MAX = 256
 """Payloads and blocks merged in one step: a flush that is due does not wait for more."""
 WALK_BLOCKS_MAX = 2048
@@ -162,18 +164,24 @@ class Replicator:
         Raises:
             UnavailableError: the datastore refuses; everything stays dirty.
         """
+        blocks = size = 0
         with self._flush_lock:
             while (plan := self._engine.begin_flush(self._signer)) is not None:
                 self._storage.put_flush(plan.author or "", plan.blocks, plan.cursors)
                 self._engine.flush_stored()
                 self.wrote(plan)
-                self.last_flush = {"blocks": len(plan.blocks), "bytes": sum(len(b) for _, b in plan.blocks)}
+                blocks += len(plan.blocks)
+                size += sum(len(block) for _, block in plan.blocks)
+                self.last_flush = {"blocks": blocks, "bytes": size}
                 if self._exchange is not None and plan.blocks:
                     self._exchange.have([cid for cid, _ in plan.blocks])
-                if not plan.is_retry:
+                if not (plan.is_retry or plan.is_partial):
                     break
             self._flushed_at = now_s
             self._dirty_since = None
+        if size >= LARGE_FLUSH_BYTES:
+            plan = None
+            self._engine.trim_memory()
         self._carry(now_s)
 
     def wrote(self, plan: _core.FlushPlan) -> None:

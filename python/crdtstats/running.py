@@ -131,6 +131,7 @@ class Running:
         if own_head is not None and not self.engine.holds(own_head):
             logger.error("the last node that this replica wrote is not in the datastore: %s", own_head.hex())
         self.engine.load_cursors(self._storage.cursors())
+        self.engine.trim_memory()
 
     def _recover(self) -> None:
         """Publish what dead processes counted and did not flush; then remove their journals."""

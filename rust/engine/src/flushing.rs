@@ -9,6 +9,19 @@ use crdtstats_journal::Dirty;
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 
+/// Most slots of one flush: about 36 MB of blocks. More are flushed one after the other, so that memory for it stays
+/// small beside that of the counters.
+const FLUSH_SLOTS_MAX: usize = 1 << 18;
+
+/// Flushes one after the other of what was dirty when the first of them began.
+#[derive(Default)]
+pub(crate) struct Series {
+    /// Slots that none of them has taken yet.
+    left: usize,
+    /// The cursors, read before the first of them: they are stored with the last.
+    cursors: BTreeMap<String, u64>,
+}
+
 /// What has to become durable in one step.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -18,6 +31,9 @@ pub struct Plan {
     pub cursors: BTreeMap<String, u64>,
     /// Built by an earlier call and not confirmed since: the same bytes again, which lack what was counted later.
     pub is_retry: bool,
+    /// More was dirty than one flush takes: another one has to follow. The cursors are those of the one before, as they
+    /// must not run ahead of their counts.
+    pub is_partial: bool,
 }
 
 impl Engine {
@@ -48,19 +64,25 @@ impl Engine {
     /// # Errors
     /// The signer refuses; everything stays dirty.
     pub fn begin_flush(&self, signer: &dyn Signer) -> Result<Option<Plan>, EngineError> {
-        let _one_at_a_time = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
+        // One at a time.
+        let mut series = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(plan) = &self.core().pending {
             return Ok(Some(Plan {
                 is_retry: true,
                 ..plan.clone()
             }));
         }
-        // The cursors first, then the values: a stored cursor never runs ahead of its counts.
-        let cursors = self.counting(None).all_cursors();
-        let dirty = self.take_dirty();
+        if series.left == 0 {
+            // The cursors first, then the values: a stored cursor never runs ahead of its counts.
+            series.cursors = self.counting(None).all_cursors();
+            series.left = self.dirty_len();
+        }
+        let dirty = self.take_dirty(series.left.min(FLUSH_SLOTS_MAX));
+        series.left = series.left.saturating_sub(dirty.len());
         let flush = match self.build(signer, &dirty) {
             Ok(flush) => flush,
             Err(error) => {
+                series.left = 0;
                 if let Some(journal) = self.counting(None).journal.as_mut() {
                     dirty.iter().for_each(|dirty| journal.mark_dirty(dirty));
                 }
@@ -68,6 +90,15 @@ impl Engine {
             }
         };
         let mut core = self.core();
+        if flush.is_none() {
+            series.left = 0;
+        }
+        let is_partial = series.left > 0;
+        let cursors = if is_partial {
+            core.stored_cursors.clone()
+        } else {
+            std::mem::take(&mut series.cursors)
+        };
         if flush.is_none() && cursors == core.stored_cursors {
             return Ok(None);
         }
@@ -78,14 +109,15 @@ impl Engine {
             flush: flush.map(Arc::new),
             cursors,
             is_retry: false,
+            is_partial,
         };
         core.pending = Some(plan.clone());
         Ok(Some(plan))
     }
 
-    /// What is dirty now, once each, in the order of the journal. Writers that never rest cannot keep a flush here.
-    fn take_dirty(&self) -> Vec<Dirty> {
-        let (mut dirty, count) = (Vec::new(), self.dirty_len());
+    /// About so many of what is dirty, the longest listed ones, in the order of the journal.
+    fn take_dirty(&self, count: usize) -> Vec<Dirty> {
+        let mut dirty = Vec::new();
         while dirty.len() < count {
             let from = dirty.len();
             match self.counting(None).journal.as_mut() {

@@ -59,7 +59,7 @@ pub struct Engine {
     counting: ShortLock<Counting>,
     core: Mutex<Core>,
     /// Held while a flush is built: one at a time.
-    flushing: Mutex<()>,
+    flushing: Mutex<flushing::Series>,
     slots: OnceLock<Slots>,
     bell: Bell,
     finished: AtomicBool,
@@ -83,7 +83,7 @@ impl Engine {
                 pending: None,
                 stored_cursors: BTreeMap::new(),
             }),
-            flushing: Mutex::new(()),
+            flushing: Mutex::default(),
             slots: OnceLock::new(),
             bell: Bell::default(),
             finished: AtomicBool::new(false),

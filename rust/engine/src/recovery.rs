@@ -79,6 +79,7 @@ impl Engine {
             flush,
             cursors,
             is_retry: false,
+            is_partial: false,
         };
         core.pending = Some(plan.clone());
         Ok(Some(plan))

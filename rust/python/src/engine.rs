@@ -1,6 +1,7 @@
 //! `Engine`: what the replicator and the life cycle of a store call.
 
 use crate::errors::{closed, data, internal, overflow, remote, unavailable, usage};
+use crate::memory;
 use crate::process::Guarded;
 use crate::signer::with_signer;
 use crdtstats_core::cid::{Cid, HashKind};
@@ -56,22 +57,25 @@ pub struct FlushPlan {
     blocks: Vec<(Py<PyBytes>, Py<PyBytes>)>,
     cursors: BTreeMap<String, u64>,
     is_retry: bool,
+    is_partial: bool,
 }
 
 fn bytes(py: Python<'_>, data: &[u8]) -> Py<PyBytes> {
     PyBytes::new(py, data).unbind()
 }
 
-fn plan(py: Python<'_>, plan: Plan) -> FlushPlan {
-    let blocks = plan.flush.iter().flat_map(|flush| &flush.blocks);
-    FlushPlan {
+fn plan(py: Python<'_>, plan: Plan) -> PyResult<FlushPlan> {
+    let built = plan.flush.iter().flat_map(|flush| &flush.blocks);
+    let sources: Vec<&[u8]> = built.clone().map(|built| built.block.as_slice()).collect();
+    let blocks = crate::copies::copies(py, &sources)?;
+    let cids = built.map(|built| bytes(py, built.cid.as_bytes()));
+    Ok(FlushPlan {
         author: plan.flush.as_ref().map(|flush| flush.author.to_string()),
-        blocks: blocks
-            .map(|built| (bytes(py, built.cid.as_bytes()), bytes(py, &built.block)))
-            .collect(),
+        blocks: cids.zip(blocks).collect(),
         cursors: plan.cursors,
         is_retry: plan.is_retry,
-    }
+        is_partial: plan.is_partial,
+    })
 }
 
 /// Every call that takes the core's lock lets go of the GIL first: who holds that lock may be waiting for the GIL (to
@@ -167,9 +171,8 @@ impl Engine {
         let found = with_signer(signer, |signer| {
             self.engine.recover(leftover, signer, section)
         })?;
-        Ok(found
-            .map_err(|error| engine_error(py, error))?
-            .map(|found| plan(py, found)))
+        let found = found.map_err(|error| engine_error(py, error))?;
+        found.map(|found| plan(py, found)).transpose()
     }
 
     /// Make the live journal. `random` is 96 fresh random bits, `section` 128, `table_seed` 64.
@@ -202,14 +205,19 @@ impl Engine {
         signer: &Bound<'_, PyAny>,
     ) -> PyResult<Option<FlushPlan>> {
         let found = with_signer(signer, |signer| self.engine.begin_flush(signer))?;
-        Ok(found
-            .map_err(|error| engine_error(py, error))?
-            .map(|found| plan(py, found)))
+        let found = found.map_err(|error| engine_error(py, error))?;
+        found.map(|found| plan(py, found)).transpose()
     }
 
     fn flush_stored(&self, py: Python<'_>) -> PyResult<()> {
         py.detach(|| self.engine.flush_stored())
             .map_err(|error| engine_error(py, error))
+    }
+
+    /// Give memory back to the system that large work has left with the allocator. Takes a few milliseconds.
+    #[staticmethod]
+    fn trim_memory(py: Python<'_>) {
+        py.detach(memory::trim);
     }
 
     fn is_dirty(&self, py: Python<'_>) -> bool {

@@ -3,11 +3,13 @@
 mod amounts;
 mod arguments;
 mod batches;
+mod copies;
 mod counters;
 mod engine;
 mod errors;
 mod hot;
 mod keys;
+mod memory;
 mod process;
 mod signer;
 mod turn;
