@@ -6,9 +6,11 @@ the rest is for the package itself and may change. Calls raise the errors of ``c
 
 from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
-from typing import Any, Literal, Protocol, Self, final, type_check_only
+from typing import Any, Literal, Protocol, Self, TypeAlias, final, type_check_only
 
-from typing_extensions import disjoint_base
+from typing_extensions import Buffer, disjoint_base
+
+from crdtstats.columns import ArrowArray, ArrowStream, Ids, Table
 
 __all__ = [
     "Counter",
@@ -17,9 +19,11 @@ __all__ = [
     "Engine",
     "FlushPlan",
     "Identity",
+    "Ids",
     "Items",
     "Leftover",
     "ParentOnly",
+    "Table",
     "__version__",
     "check_block",
     "cid",
@@ -41,6 +45,9 @@ __all__ = [
 ]
 
 __version__: str
+
+_ArrowColumn: TypeAlias = ArrowArray | ArrowStream
+_Column: TypeAlias = Buffer | _ArrowColumn
 
 @disjoint_base
 class Counters:
@@ -77,24 +84,36 @@ class Counters:
 
     def update(
         self,
-        batch: Mapping[str, int] | Iterable[str],
-        amounts: Iterable[int] | None = None,
+        batch: Mapping[str, int] | Iterable[str] | _Column,
+        amounts: Iterable[int] | _Column | None = None,
         /,
         *,
         cursor: tuple[str, int] | None = None,
     ) -> None:
         """Count a batch: all of it, or, where anything in it is wrong, nothing.
 
+        Columns are the fastest: they are read where they are, and from 170 rows on other threads run meanwhile.
+
         Args:
-            batch: a mapping from key to amount, or keys (1 each, or ``amounts`` in a second column).
-            amounts: as many as there are keys.
+            batch: a mapping from key to amount, or keys (1 each, or ``amounts`` in a second column): an iterable or
+                an Arrow column of text; or ids: what :meth:`ids` gave, any uint32 buffer or Arrow column of them.
+            amounts: as many: an iterable of ints, an int64 buffer (one dimension, contiguous) or Arrow column
+                (uint64 where all are below ``2**63``), without nulls.
             cursor: a name and a position above the last one: the batch and the cursor move in one step that
                 ``kill -9`` cannot split. After power loss, or in a copied directory: at least once.
 
         Raises:
-            UsageError: a bad key or amount, columns of two lengths, or a position at or before the cursor.
+            UsageError: a bad key or amount, columns of two lengths or of another type, an id of another store, or a
+                position at or before the cursor.
             CounterOverflowError: a sub-counter would pass ``2**64 - 1``.
             UnavailableError: the journal cannot grow.
+        """
+
+    def ids(self, keys: Iterable[str] | _ArrowColumn) -> Ids:
+        """Resolve many keys once: the column of their ids, in their order, for :meth:`update`.
+
+        Ids are valid for this open store, until it is closed. Keys that are new get a count of 0. Raises as
+        :meth:`increment`.
         """
 
     def cursor(self, name: str) -> int | None:
@@ -124,6 +143,16 @@ class Counters:
 
     def items(self, prefix: str | None = None, /) -> Items:
         """Iterate (key, value) at and below ``prefix``, sorted by key, as they are at the call."""
+
+    def to_arrow(self, prefix: str | None = None, /, *, int64: bool = False) -> Table:
+        """The keys at and below ``prefix`` and their values as a table, sorted by key, as they are at the call.
+
+        Values are decimal128(38, 0), which every sum of counters fits, or ``int64``.
+
+        Raises:
+            UsageError: a prefix that is none.
+            CounterOverflowError: a value does not fit into int64.
+        """
 
     @staticmethod
     def key(*parts: str | bytes) -> str:

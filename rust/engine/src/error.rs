@@ -21,6 +21,24 @@ pub enum EngineError {
         at: u64,
         position: u64,
     },
+    #[error(
+        "id {id} at position {position} is none of this open store: ids are valid for the store that gave them, until it is closed; nothing was counted"
+    )]
+    ForeignId { position: usize, id: u32 },
+    #[error("{rows} rows, but {amounts} amounts; nothing was counted")]
+    ColumnLengths { rows: usize, amounts: usize },
+    #[error(
+        "the amount at position {position} is not from -(2**63 - 1) to 2**63 - 1; nothing was counted"
+    )]
+    AmountRange { position: usize },
+    #[error(
+        "the total {total} of {key:?} does not fit into {kind}; get() and items() give it exactly"
+    )]
+    TotalRange {
+        key: String,
+        total: i128,
+        kind: &'static str,
+    },
     #[error("{0}")]
     Journal(#[from] JournalError),
     #[error("{0}")]

@@ -6,6 +6,8 @@
 
 mod batch;
 mod bell;
+mod blocks;
+mod columns;
 mod counting;
 mod error;
 mod flushing;
@@ -13,15 +15,18 @@ mod reading;
 mod recovery;
 mod replication;
 mod status;
+mod table;
 mod tokens;
 
 pub use batch::{Batch, Kept};
 pub use bell::Bell;
+pub use blocks::{Amounts, BLOCK_ROWS, Block, Column};
 pub use counting::{Addition, Amount, Sides, Token};
 pub use crdtstats_lock::Turn;
 pub use error::EngineError;
 pub use flushing::Plan;
 pub use status::Status;
+pub use table::{Offsets, Table, Totals};
 
 use crdtstats_core::paths::OutsideTexts;
 use crdtstats_core::peer_id::PeerId;
@@ -61,6 +66,7 @@ pub struct Engine {
     /// Held while a flush is built: one at a time.
     flushing: Mutex<flushing::Series>,
     slots: OnceLock<Slots>,
+    ids_mask: OnceLock<u32>,
     bell: Bell,
     finished: AtomicBool,
 }
@@ -85,6 +91,7 @@ impl Engine {
             }),
             flushing: Mutex::default(),
             slots: OnceLock::new(),
+            ids_mask: OnceLock::new(),
             bell: Bell::default(),
             finished: AtomicBool::new(false),
         }
@@ -111,6 +118,7 @@ impl Engine {
         core.replica
             .set_live_generation(&generation, Box::new(keys));
         let _ = self.slots.set(journal.slots());
+        let _ = self.ids_mask.set(columns::mask(table_seed));
         self.counting(None).journal = Some(journal);
         Ok(())
     }

@@ -21,6 +21,7 @@ use crate::record::{
     Checksums, KEY_BYTES_MAX, Kind, META_AT, Meta, TEXT_AT, UNREAD, is_same_text, span,
 };
 use crate::slot::{DECR_AT, INCR_AT, Side, Slot, Slots};
+use crate::starts::Starts;
 use crate::table::Table;
 
 /// The second word of the key table's hash seed: any constant.
@@ -42,6 +43,7 @@ pub struct Journal {
     pub(crate) map: Map,
     pub(crate) table: Table,
     pub(crate) mixer: Mixer,
+    pub(crate) starts: Starts,
     /// Where the next record goes.
     end: usize,
     /// A count of this journal is, or was to be, [`LARGE`] or above.
@@ -101,6 +103,7 @@ impl Journal {
             map,
             table,
             mixer: Mixer::new(seed, TABLE_SEED),
+            starts: Starts::default(),
             end: HEADER_BYTES,
             any_large: false,
             unread: Queue::default(),
@@ -388,6 +391,9 @@ impl Journal {
         let (Some(slot), Ok(text_bytes)) = (Slot::at(offset), u16::try_from(text.len())) else {
             return Err(self.too_large());
         };
+        if kind == Kind::Key {
+            self.starts.add(slot)?;
+        }
         let sum = self.sums.record(offset as u64, kind, text);
         self.map.store_bytes(offset + TEXT_AT, text);
         self.map

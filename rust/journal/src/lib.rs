@@ -37,6 +37,7 @@ mod queue;
 mod record;
 mod scan;
 mod slot;
+mod starts;
 mod table;
 mod words;
 

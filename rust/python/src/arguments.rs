@@ -1,6 +1,7 @@
 //! Arguments of users' calls other than keys and amounts: what is wrong is a `UsageError`, whatever its type.
 
 use crate::errors::usage;
+use pyo3::Borrowed;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyInt, PyIterator, PyString, PyTuple};
 
@@ -41,6 +42,20 @@ pub fn count(n: &Bound<'_, PyAny>) -> PyResult<usize> {
     }
     let n = unsigned(n).ok_or_else(wrong)?;
     Ok(usize::try_from(n).unwrap_or(usize::MAX))
+}
+
+/// True or False, and nothing that is merely like them.
+pub struct Switch(pub bool);
+
+impl<'a, 'py> FromPyObject<'a, 'py> for Switch {
+    type Error = PyErr;
+
+    fn extract(value: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
+        match value.cast::<PyBool>() {
+            Ok(value) => Ok(Switch(value.is_true())),
+            Err(_) => Err(usage(value.py(), "a switch is True or False")),
+        }
+    }
 }
 
 /// An iterator; errors of the iterable's own stay what they are.

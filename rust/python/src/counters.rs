@@ -1,13 +1,16 @@
 //! `Counters`: the calls that users make at high rate. The way into the five hottest of them is in `hot`.
 
 use crate::amounts::amount;
-use crate::arguments;
+use crate::arguments::{self, Switch};
 use crate::batches;
+use crate::columns;
 use crate::engine::{Engine, engine_error};
 use crate::errors::{closed, internal, usage};
 use crate::hot;
+use crate::ids::Ids;
 use crate::keys::{hold, let_go, may_come_again, text_of, token_of};
 use crate::process::fork_epoch;
+use crate::table::Table;
 use crate::turn::turn;
 use crdtstats_core::key;
 use crdtstats_engine::{Amount, EngineError, Token, Turn};
@@ -51,6 +54,14 @@ impl Counters {
             Some(open) => open.engine(py),
             None => Err(closed(py, "the store is not open")),
         }
+    }
+
+    /// As [`Counters::engine`], to be shared.
+    fn shared(&self, py: Python<'_>) -> PyResult<&Arc<crdtstats_engine::Engine>> {
+        self.engine(py)?;
+        let open = self.open.get();
+        open.map(|open| &open.engine)
+            .ok_or_else(|| closed(py, "the store is not open"))
     }
 
     /// Count on a key.
@@ -190,8 +201,15 @@ impl Counters {
         amounts: Option<&Bound<'_, PyAny>>,
         cursor: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        let engine = self.engine(batch.py())?;
+        let engine = self.shared(batch.py())?;
+        if columns::count(engine, batch, amounts, cursor)? {
+            return Ok(());
+        }
         batches::count(engine, batch, amounts, cursor)
+    }
+
+    fn ids<'py>(&self, keys: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Ids>> {
+        columns::ids(self.shared(keys.py())?, keys)
     }
 
     fn cursor(&self, name: &Bound<'_, PyAny>) -> PyResult<Option<u64>> {
@@ -254,6 +272,22 @@ impl Counters {
         Ok(Items {
             items: std::sync::Mutex::new(items.into_iter()),
         })
+    }
+
+    #[pyo3(
+        signature = (prefix=None, /, *, int64=Switch(false)),
+        text_signature = "(self, prefix=None, /, *, int64=False)"
+    )]
+    fn to_arrow(
+        &self,
+        py: Python<'_>,
+        prefix: Option<&Bound<'_, PyAny>>,
+        int64: Switch,
+    ) -> PyResult<Table> {
+        let (engine, prefix) = (self.engine(py)?, prefix_of(prefix)?);
+        py.detach(|| engine.table(prefix, int64.0))
+            .map(Table::new)
+            .map_err(|error| engine_error(py, error))
     }
 
     #[staticmethod]

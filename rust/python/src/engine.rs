@@ -24,8 +24,12 @@ const SIGNED_GENERATION: [u8; 4] = *b"sig1";
 pub fn engine_error(py: Python<'_>, error: EngineError) -> PyErr {
     let message = error.to_string();
     match error {
-        EngineError::Key(_) | EngineError::CursorBehind { .. } => usage(py, &message),
-        EngineError::Overflow { .. } => overflow(py, &message),
+        EngineError::Key(_)
+        | EngineError::CursorBehind { .. }
+        | EngineError::ForeignId { .. }
+        | EngineError::ColumnLengths { .. }
+        | EngineError::AmountRange { .. } => usage(py, &message),
+        EngineError::Overflow { .. } | EngineError::TotalRange { .. } => overflow(py, &message),
         EngineError::Closed => closed(py, &message),
         EngineError::Journal(error) => journal_error(py, error),
         EngineError::Wire(error) => wire_error(py, &error),

@@ -2,16 +2,21 @@
 
 mod amounts;
 mod arguments;
+mod arrow;
 mod batches;
+mod buffers;
+mod columns;
 mod copies;
 mod counters;
 mod engine;
 mod errors;
 mod hot;
+mod ids;
 mod keys;
 mod memory;
 mod process;
 mod signer;
+mod table;
 mod turn;
 mod wire;
 
@@ -24,5 +29,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     process::register(m)?;
     engine::register(m)?;
     counters::register(m)?;
-    hot::register(m)
+    hot::register(m)?;
+    ids::register(m)?;
+    table::register(m)
 }
