@@ -40,6 +40,40 @@ pub enum Amounts<'a> {
 }
 
 impl Amounts<'_> {
+    /// All amounts, each read once and checked, and the sum of their magnitudes. `None` for the amounts: 1 each; for the
+    /// sum: it is past 2⁶⁴ − 1.
+    ///
+    /// # Errors
+    /// One is `i64::MIN`, or 2⁶³ and more.
+    #[allow(clippy::type_complexity)] // two answers of one pass
+    pub(crate) fn read_all(
+        self,
+        rows: usize,
+    ) -> Result<(Option<Vec<i64>>, Option<u64>), EngineError> {
+        if matches!(self, Amounts::Ones) {
+            return Ok((None, u64::try_from(rows).ok()));
+        }
+        let (mut all, mut sum) = (Vec::with_capacity(rows), Some(0u64));
+        let mut blocks = AmountBlocks::new(self);
+        for from in (0..rows).step_by(BLOCK_ROWS) {
+            let block = blocks.read(from)?;
+            all.extend_from_slice(block);
+            // In halves, so that the compiler adds many at once: 256 magnitudes cannot overflow either.
+            let halves = block.iter().fold((0u64, 0u64), |(low, high), n| {
+                let n = n.unsigned_abs();
+                (low + (n & 0xffff_ffff), high + (n >> 32))
+            });
+            let of_block = halves
+                .1
+                .checked_mul(1 << 32)
+                .and_then(|n| n.checked_add(halves.0));
+            sum = sum
+                .zip(of_block)
+                .and_then(|(sum, more)| sum.checked_add(more));
+        }
+        Ok((Some(all), sum))
+    }
+
     /// Are there as many as rows?
     pub(crate) fn check_rows(self, rows: usize) -> Result<(), EngineError> {
         let amounts = match self {

@@ -3,11 +3,14 @@
 //! An id stands for a key of this open store: the offset of its record in units of 8 bytes, under a mask of the store's
 //! own, so that an id of another store is noticed.
 
-use crate::blocks::{AmountBlocks, Amounts, BLOCK_ROWS, Column};
+use crate::blocks::{Amounts, BLOCK_ROWS, Column};
 use crate::error::EngineError;
 use crate::{Counting, Engine, Turn};
 use crdtstats_core::key;
-use crdtstats_journal::{Journal, Side, Slot};
+use crdtstats_journal::Slot;
+
+/// Rows that are checked, or counted, before others get their turn.
+const SLICE_ROWS: usize = 8192;
 
 /// The mask of a store's ids. The seed stays secret: the mask does not tell it.
 pub(crate) fn mask(seed: u64) -> u32 {
@@ -52,24 +55,38 @@ impl Engine {
         cursor: Option<(&str, u64)>,
     ) -> Result<(), EngineError> {
         amounts.check_rows(ids.rows())?;
+        // Each number is read once: what is checked here is what is counted.
+        let (mut copy, mut scratch) = (Vec::with_capacity(ids.rows()), [0; BLOCK_ROWS]);
+        for from in (0..ids.rows()).step_by(BLOCK_ROWS) {
+            copy.extend_from_slice(ids.block(from, &mut scratch));
+        }
         let mask = self.ids_mask();
-        self.add_rows(turn, cursor, |journal| {
-            let mut rows = Rows::with_capacity(ids.rows());
-            let mut amounts = AmountBlocks::new(amounts);
-            let mut scratch = [0; BLOCK_ROWS];
-            // Each number is read once: what is checked here is what is counted.
-            for from in (0..ids.rows()).step_by(BLOCK_ROWS) {
-                let amounts = amounts.read(from)?;
-                let ids = ids.block(from, &mut scratch);
-                for (position, (&id, n)) in (from..).zip(ids.iter().zip(amounts)) {
-                    let Some(slot) = journal.slot_from_units(id ^ mask) else {
-                        return Err(EngineError::ForeignId { position, id });
-                    };
-                    rows.push(slot, *n);
-                }
+        for (number, ids) in copy.chunks(SLICE_ROWS).enumerate() {
+            let mut counting = self.counting(turn);
+            let journal = counting.live()?;
+            let is_wrong = |id: &u32| journal.slot_from_units(id ^ mask).is_none();
+            if let Some(row) = ids.iter().position(is_wrong) {
+                let position = number * SLICE_ROWS + row;
+                let id = ids.get(row).copied().unwrap_or_default();
+                return Err(EngineError::ForeignId { position, id });
             }
-            Ok(rows)
-        })
+        }
+        self.add_rows(turn, &copy, mask, amounts, cursor)
+    }
+
+    /// As [`Engine::add_ids`], of ids that this engine gave and nobody could change since.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn add_own_ids(
+        &self,
+        turn: Option<Turn<'_>>,
+        ids: &[u32],
+        amounts: Amounts<'_>,
+        cursor: Option<(&str, u64)>,
+    ) -> Result<(), EngineError> {
+        amounts.check_rows(ids.len())?;
+        self.add_rows(turn, ids, self.ids_mask(), amounts, cursor)
     }
 
     /// Count on a column of keys, as [`Engine::add_batch`].
@@ -84,61 +101,83 @@ impl Engine {
         cursor: Option<(&str, u64)>,
     ) -> Result<(), EngineError> {
         amounts.check_rows(keys.len())?;
-        let mut amounts = AmountBlocks::new(amounts);
-        let mut clean = Vec::with_capacity(keys.len());
-        let mut counted = Vec::with_capacity(keys.len());
-        for (number, keys) in keys.chunks(BLOCK_ROWS).enumerate() {
-            for (key, n) in keys.iter().zip(amounts.read(number * BLOCK_ROWS)?) {
-                let key = key::data_key(key)?;
-                // A key on which nothing is counted is checked, and makes no record.
-                if *n != 0 {
-                    clean.push(key);
-                    counted.push(*n);
-                }
-            }
+        let keys = keys
+            .iter()
+            .map(|key| key::data_key(key))
+            .collect::<Result<Vec<_>, _>>()?;
+        let keys: Vec<&[u8]> = keys.iter().map(|key| key.as_bytes()).collect();
+        let mut slots = Vec::with_capacity(keys.len());
+        for keys in keys.chunks(SLICE_ROWS) {
+            self.counting(turn)
+                .live()?
+                .find_or_insert_all(keys, &mut slots)?;
         }
-        let clean: Vec<&[u8]> = clean.iter().map(|key| key.as_bytes()).collect();
-        self.add_rows(turn, cursor, |journal| {
-            let mut slots = Vec::with_capacity(clean.len());
-            journal.find_or_insert_all(&clean, &mut slots)?;
-            let mut rows = Rows::with_capacity(slots.len());
-            for (slot, n) in slots.into_iter().zip(counted) {
-                rows.push(slot, n);
-            }
-            Ok(rows)
-        })
+        let units: Vec<u32> = slots.into_iter().map(Slot::units).collect();
+        self.add_rows(turn, &units, 0, amounts, cursor)
     }
 
     fn ids_mask(&self) -> u32 {
         self.ids_mask.get().copied().unwrap_or(0) // 0 without a journal: every call is refused
     }
 
-    /// Count the rows that `rows` finds in the journal.
+    /// Count rows whose slots are known to be this journal's.
     fn add_rows(
         &self,
         turn: Option<Turn<'_>>,
+        units: &[u32],
+        mask: u32,
+        amounts: Amounts<'_>,
         cursor: Option<(&str, u64)>,
-        rows: impl FnOnce(&mut Journal) -> Result<Rows, EngineError>,
     ) -> Result<(), EngineError> {
+        let (amounts, sum) = amounts.read_all(units.len())?;
         let mut counting = self.counting(turn);
         counting.live()?; // a closed store says so, whatever the cursor
         counting.check_cursor(cursor)?;
         let journal = counting.live()?;
-        let rows = rows(journal)?;
-        let is_first = if cursor.is_none() && rows.fit_surely(journal) {
-            journal.add_all(&rows.slots, |row| side_of(rows.amount(row)))
+        let promised = sum.filter(|sum| cursor.is_none() && journal.promise(*sum));
+        let is_first = if let Some(sum) = promised {
+            drop(counting);
+            self.add_in_slices(turn, units, mask, amounts.as_deref(), sum)
         } else {
             let was_clean = journal.is_clean();
+            let rows = units.iter().enumerate().map(|(row, units)| {
+                let n = amounts.as_ref().map_or(Some(1), |n| n.get(row).copied());
+                let (incr, decr) = sides_of(n.unwrap_or(0));
+                (Slot::of_units(units ^ mask), incr, decr)
+            });
+            let rows: Vec<_> = rows.collect();
             journal
-                .add_batch(&rows.sides(), cursor)
+                .add_batch(&rows, cursor)
                 .map_err(EngineError::of_batch)?;
             was_clean
         };
-        drop(counting);
         if is_first {
             self.bell().ring();
         }
         Ok(())
+    }
+
+    /// Count what was promised to fit, letting others in between slices. A store does not close meanwhile.
+    fn add_in_slices(
+        &self,
+        turn: Option<Turn<'_>>,
+        units: &[u32],
+        mask: u32,
+        amounts: Option<&[i64]>,
+        sum: u64,
+    ) -> bool {
+        let mut is_first = false;
+        for (number, units) in units.chunks(SLICE_ROWS).enumerate() {
+            let from = number * SLICE_ROWS;
+            let amounts = amounts.map(|all| all.get(from..).unwrap_or(&[]));
+            if let Some(journal) = self.counting(turn).journal.as_mut() {
+                is_first |= journal.add_units(units, mask, amounts);
+            }
+        }
+        if let Some(journal) = self.counting(turn).journal.as_mut() {
+            journal.keep_promise(sum);
+        }
+        is_first
     }
 }
 
@@ -159,52 +198,12 @@ impl Counting {
     }
 }
 
-/// Slots and what is counted on each of them.
-struct Rows {
-    slots: Vec<Slot>,
-    amounts: Vec<i64>,
-    /// The sum of all magnitudes; `None` past 2⁶⁴ − 1.
-    sum: Option<u64>,
-}
-
-impl Rows {
-    fn with_capacity(rows: usize) -> Self {
-        Rows {
-            slots: Vec::with_capacity(rows),
-            amounts: Vec::with_capacity(rows),
-            sum: Some(0),
-        }
+fn sides_of(n: i64) -> (u64, u64) {
+    if n < 0 {
+        (0, n.unsigned_abs())
+    } else {
+        (n.unsigned_abs(), 0)
     }
-
-    fn push(&mut self, slot: Slot, n: i64) {
-        self.slots.push(slot);
-        self.amounts.push(n);
-        self.sum = self.sum.and_then(|sum| sum.checked_add(n.unsigned_abs()));
-    }
-
-    fn amount(&self, row: usize) -> i64 {
-        self.amounts.get(row).copied().unwrap_or(0)
-    }
-
-    /// Whether no slot can overflow, whichever of them repeat: a cheap check that is right but for huge counts.
-    fn fit_surely(&self, journal: &Journal) -> bool {
-        self.sum.is_some_and(|sum| journal.surely_fits(sum))
-    }
-
-    /// Each slot with its increments and decrements.
-    fn sides(&self) -> Vec<(Slot, u64, u64)> {
-        let rows = self.slots.iter().zip(&self.amounts);
-        rows.map(|(slot, n)| match side_of(*n) {
-            (Side::Incr, by) => (*slot, by, 0),
-            (Side::Decr, by) => (*slot, 0, by),
-        })
-        .collect()
-    }
-}
-
-fn side_of(n: i64) -> (Side, u64) {
-    let side = if n < 0 { Side::Decr } else { Side::Incr };
-    (side, n.unsigned_abs())
 }
 
 #[cfg(test)]

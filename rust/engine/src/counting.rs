@@ -234,9 +234,17 @@ impl Engine {
 
     /// Turn writers away. Reads and flushes go on.
     pub fn stop_counting(&self) {
-        let mut counting = self.counting(None);
-        counting.closing = true;
-        counting.forget_tokens();
+        loop {
+            let mut counting = self.counting(None);
+            counting.closing = true;
+            counting.forget_tokens();
+            // A batch that others see a part of is counted to its end.
+            if !counting.journal.as_ref().is_some_and(Journal::has_promised) {
+                return;
+            }
+            drop(counting);
+            std::thread::yield_now();
+        }
     }
 
     /// Take the journal out of use: remove it where everything in it is durable in blocks, else leave it for the

@@ -8,6 +8,8 @@ use crate::slot::{DECR_AT, INCR_AT, Side, Slot};
 
 /// How many keys of a batch are on their way from memory at once: more than line-fill buffers, fewer than a page.
 const GROUP: usize = 32;
+/// How many records are on their way from memory while one is worked on.
+const AHEAD: usize = 24;
 /// A batch larger than this does not keep its scratch memory.
 const SCRATCH_KEPT: usize = 1 << 16;
 
@@ -18,6 +20,49 @@ fn flags_of(incr: u64, decr: u64) -> u64 {
 }
 
 impl Journal {
+    /// Adds to the slots of `units ^ mask`, each of them a slot of this journal, amounts (negative ones down, or 1 each)
+    /// whose sum was promised ([`Journal::promise`]). True as of [`Journal::add`].
+    pub fn add_units(&mut self, units: &[u32], mask: u32, amounts: Option<&[i64]>) -> bool {
+        let was_clean = self.is_clean();
+        let slot = |units: u32| Slot::of_units(units ^ mask);
+        let ahead = units.iter().skip(AHEAD).map(|units| Some(slot(*units)));
+        let ahead = ahead.chain(std::iter::repeat(None));
+        match amounts {
+            None => {
+                for (&units, ahead) in units.iter().zip(ahead) {
+                    self.add_promised(slot(units), ahead, 1);
+                }
+            }
+            Some(amounts) => {
+                for ((&units, ahead), &n) in units.iter().zip(ahead).zip(amounts) {
+                    self.add_promised(slot(units), ahead, n);
+                }
+            }
+        }
+        was_clean && !self.is_clean()
+    }
+
+    #[inline]
+    fn add_promised(&mut self, slot: Slot, ahead: Option<Slot>, n: i64) {
+        if let Some(ahead) = ahead {
+            self.map.prefetch(ahead.offset());
+        }
+        let side = if n < 0 { Side::Decr } else { Side::Incr };
+        let (at, flags) = (slot.offset() + side.at(), side.dirty() | UNREAD);
+        let (Some(meta), Some(held)) = (self.meta(slot), self.map.load(at)) else {
+            return;
+        };
+        if meta.0 & flags != flags {
+            if n == 0 {
+                return;
+            }
+            self.list(slot, flags);
+        }
+        let sum = held.saturating_add(n.unsigned_abs());
+        self.note_size(sum);
+        self.map.store(at, sum);
+    }
+
     /// [`Journal::find_or_insert`] of many keys, appended to `slots` in their order. Faster for many cold keys: their
     /// cache misses overlap.
     ///
@@ -141,7 +186,6 @@ impl Journal {
 
     fn list_moves(&mut self, moves: &[Move]) {
         for step in moves {
-            self.note_size(step.incr.max(step.decr));
             let (incr, decr) = self.read(step.slot);
             self.list(
                 step.slot,
@@ -155,7 +199,7 @@ impl Journal {
 
     /// Sums a batch by slot and gives the new absolute values, sorted by slot; slots that do not move are left out.
     fn collate(
-        &self,
+        &mut self,
         batch: &[(Slot, u64, u64)],
         moves: &mut Vec<Move>,
     ) -> Result<(), JournalError> {
@@ -189,7 +233,9 @@ impl Journal {
             }
             let (incr, decr) = self.read(step.slot);
             match (incr.checked_add(step.incr), decr.checked_add(step.decr)) {
-                (Some(new_incr), Some(new_decr)) => (step.incr, step.decr) = (new_incr, new_decr),
+                (Some(new_incr), Some(new_decr)) if self.note_size(new_incr.max(new_decr)) => {
+                    (step.incr, step.decr) = (new_incr, new_decr);
+                }
                 _ => overflow = overflow.or(Some(step.slot)),
             }
         }

@@ -48,6 +48,8 @@ pub struct Journal {
     end: usize,
     /// A count of this journal is, or was to be, [`LARGE`] or above.
     any_large: bool,
+    /// The sum of all that batches in the middle of being counted may still add.
+    promised: u64,
     pub(crate) unread: Queue<(Slot, (u64, u64))>,
     pub(crate) dirty: Queue<Slot>,
     pub(crate) sums: Checksums,
@@ -106,6 +108,7 @@ impl Journal {
             starts: Starts::default(),
             end: HEADER_BYTES,
             any_large: false,
+            promised: 0,
             unread: Queue::default(),
             dirty: Queue::default(),
             sums: Checksums::new(generation),
@@ -229,7 +232,9 @@ impl Journal {
             .ok_or(AddError::ForeignSlot)?;
         let held = self.map.load(at).ok_or(AddError::ForeignSlot)?;
         let sum = held.checked_add(n).ok_or(AddError::Overflow)?;
-        self.note_size(sum);
+        if !self.note_size(sum) {
+            return Err(AddError::Overflow);
+        }
         let flags = side.dirty() | UNREAD;
         if meta.0 & flags == flags || n == 0 {
             self.map.store(at, sum);
@@ -241,16 +246,43 @@ impl Journal {
         Ok(is_first)
     }
 
-    #[inline]
-    pub(crate) fn note_size(&mut self, count: u64) {
-        self.any_large |= count >= LARGE;
-    }
-
     /// Whether additions of `total` in all cannot overflow, wherever they go. False now and then where they could not
     /// either, once a count is huge.
     #[inline]
     pub fn surely_fits(&self, total: u64) -> bool {
-        !self.any_large && total < LARGE
+        !self.any_large && total.saturating_add(self.promised) < LARGE
+    }
+
+    /// Promise that `total` more will fit wherever it is added, until [`Journal::keep_promise`] is called with the same
+    /// number: for batches that are counted slice by slice, with others in between. False: it cannot be promised.
+    pub fn promise(&mut self, total: u64) -> bool {
+        let fits = self.surely_fits(total);
+        if fits {
+            self.promised += total; // below LARGE, as it fits
+        }
+        fits
+    }
+
+    pub fn keep_promise(&mut self, total: u64) {
+        self.promised = self.promised.saturating_sub(total);
+    }
+
+    /// Whether somebody is in the middle of a batch.
+    pub fn has_promised(&self) -> bool {
+        self.promised > 0
+    }
+
+    /// Notes what a count will be. False: it would take what was promised to others.
+    #[inline]
+    pub(crate) fn note_size(&mut self, count: u64) -> bool {
+        count < LARGE || self.note_large(count)
+    }
+
+    #[cold]
+    fn note_large(&mut self, count: u64) -> bool {
+        let fits = count.checked_add(self.promised).is_some();
+        self.any_large |= fits;
+        fits
     }
 
     /// Adds to many slots where the sum of all [`Journal::surely_fits`]; what is no slot of a key is passed over.
