@@ -61,7 +61,10 @@ impl Amounts<'_> {
             // In halves, so that the compiler adds many at once: 256 magnitudes cannot overflow either.
             let halves = block.iter().fold((0u64, 0u64), |(low, high), n| {
                 let n = n.unsigned_abs();
-                (low + (n & 0xffff_ffff), high + (n >> 32))
+                (
+                    low.wrapping_add(n & 0xffff_ffff),
+                    high.wrapping_add(n >> 32),
+                )
             });
             let of_block = halves
                 .1
@@ -117,7 +120,12 @@ impl<'a> AmountBlocks<'a> {
                 self.signed.get(..block.len()).unwrap_or(&[])
             }
         };
-        match block.iter().position(|n| *n == i64::MIN) {
+        // Without a branch: all rows are looked at, many at once.
+        let any = block.iter().fold(false, |any, n| any | (*n == i64::MIN));
+        match any
+            .then(|| block.iter().position(|n| *n == i64::MIN))
+            .flatten()
+        {
             Some(row) => {
                 let position = from + row;
                 Err(EngineError::AmountRange { position })

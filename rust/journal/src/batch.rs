@@ -1,8 +1,11 @@
 //! Batches: many keys at once, all or nothing, with a cursor that moves in the same step.
 
 use crate::error::JournalError;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use crate::intent::{self, CURSOR_NAME_BYTES_MAX, IntentRecord, Move};
 use crate::journal::Journal;
+use crate::map::prefetch_word;
 use crate::record::{Kind, Meta, UNREAD};
 use crate::slot::{DECR_AT, INCR_AT, Side, Slot};
 
@@ -19,48 +22,61 @@ fn flags_of(incr: u64, decr: u64) -> u64 {
     side(incr, Side::Incr) | side(decr, Side::Decr)
 }
 
+#[inline]
+fn prefetch(words: &[AtomicU64], units: Option<u32>) {
+    if let Some(word) = units.and_then(|units| words.get(units as usize)) {
+        prefetch_word(word.as_ptr());
+    }
+}
+
 impl Journal {
     /// Adds to the slots of `units ^ mask`, each of them a slot of this journal, amounts (negative ones down, or 1 each)
     /// whose sum was promised ([`Journal::promise`]). True as of [`Journal::add`].
     pub fn add_units(&mut self, units: &[u32], mask: u32, amounts: Option<&[i64]>) -> bool {
         let was_clean = self.is_clean();
-        let slot = |units: u32| Slot::of_units(units ^ mask);
-        let ahead = units.iter().skip(AHEAD).map(|units| Some(slot(*units)));
-        let ahead = ahead.chain(std::iter::repeat(None));
+        let view = self.map.view();
+        let words = view.words();
+        let mut sizes = 0;
         match amounts {
             None => {
-                for (&units, ahead) in units.iter().zip(ahead) {
-                    self.add_promised(slot(units), ahead, 1);
+                for (n, &at) in units.iter().enumerate() {
+                    prefetch(words, units.get(n + AHEAD).map(|ahead| ahead ^ mask));
+                    sizes |= self.add_promised(words, at ^ mask, 1);
                 }
             }
             Some(amounts) => {
-                for ((&units, ahead), &n) in units.iter().zip(ahead).zip(amounts) {
-                    self.add_promised(slot(units), ahead, n);
+                for (n, (&at, &by)) in units.iter().zip(amounts).enumerate() {
+                    prefetch(words, units.get(n + AHEAD).map(|ahead| ahead ^ mask));
+                    sizes |= self.add_promised(words, at ^ mask, by);
                 }
             }
         }
+        self.note_size(sizes);
         was_clean && !self.is_clean()
     }
 
+    /// Gives the new count.
     #[inline]
-    fn add_promised(&mut self, slot: Slot, ahead: Option<Slot>, n: i64) {
-        if let Some(ahead) = ahead {
-            self.map.prefetch(ahead.offset());
-        }
-        let side = if n < 0 { Side::Decr } else { Side::Incr };
-        let (at, flags) = (slot.offset() + side.at(), side.dirty() | UNREAD);
-        let (Some(meta), Some(held)) = (self.meta(slot), self.map.load(at)) else {
-            return;
+    fn add_promised(&mut self, words: &[AtomicU64], units: u32, n: i64) -> u64 {
+        let at = units as usize;
+        let Some([incr, decr, meta]) = words.get(at..).and_then(|rest| rest.first_chunk::<3>())
+        else {
+            return 0;
         };
-        if meta.0 & flags != flags {
+        let (count, flags) = if n < 0 {
+            (decr, Side::Decr.dirty() | UNREAD)
+        } else {
+            (incr, Side::Incr.dirty() | UNREAD)
+        };
+        if meta.load(Ordering::Relaxed) & flags != flags {
             if n == 0 {
-                return;
+                return 0;
             }
-            self.list(slot, flags);
+            self.list(Slot::of_units(units), flags);
         }
-        let sum = held.saturating_add(n.unsigned_abs());
-        self.note_size(sum);
-        self.map.store(at, sum);
+        let sum = count.load(Ordering::Relaxed).wrapping_add(n.unsigned_abs());
+        count.store(sum, Ordering::Release);
+        sum
     }
 
     /// [`Journal::find_or_insert`] of many keys, appended to `slots` in their order. Faster for many cold keys: their

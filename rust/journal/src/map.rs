@@ -284,6 +284,14 @@ impl View {
             .map(|word| word.load(Ordering::Acquire))
     }
 
+    /// All words that are mapped now. To store in them is for those who have the journal by `&mut`.
+    #[inline]
+    pub(crate) fn words(&self) -> &[AtomicU64] {
+        let count = self.region.mapped.load(Ordering::Acquire) / size_of::<u64>();
+        // SAFETY: so many words are mapped and stay so while `self` lives; any bit pattern is a u64.
+        unsafe { std::slice::from_raw_parts(self.region.base.cast().as_ptr(), count) }
+    }
+
     /// Appends bytes at a multiple of 4 to `out`; none outside of the mapped part. A copy, by atomic loads: nothing
     /// keeps a caller from asking for bytes that are being stored.
     pub(crate) fn copy(&self, offset: usize, count: usize, out: &mut Vec<u8>) {
@@ -301,14 +309,14 @@ impl View {
     }
 }
 
-/// Asks the processor to fetch the line of a table word.
+/// Asks the processor to fetch the line of a word.
 #[inline]
-pub(crate) fn prefetch_word(word: &u64) {
+pub(crate) fn prefetch_word(word: *const u64) {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: a prefetch has no effect on memory, and the reference is valid.
+    // SAFETY: a prefetch has no effect on memory, whatever the address.
     unsafe {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(word).cast());
+        _mm_prefetch::<_MM_HINT_T0>(word.cast());
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = word;

@@ -113,7 +113,7 @@ impl Table {
     pub(crate) fn prefetch(&self, hash: u64) {
         let place = (hash >> 32 >> self.places.shift) as usize;
         if let Some(word) = self.places.words.get(place) {
-            prefetch_word(word);
+            prefetch_word(std::ptr::from_ref(word));
         }
     }
 
