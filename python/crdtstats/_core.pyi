@@ -46,8 +46,7 @@ __all__ = [
 
 __version__: str
 
-_ArrowColumn: TypeAlias = ArrowArray | ArrowStream
-_Column: TypeAlias = Buffer | _ArrowColumn
+_Column: TypeAlias = Buffer | ArrowArray | ArrowStream
 
 @disjoint_base
 class Counters:
@@ -95,31 +94,28 @@ class Counters:
         Columns are the fastest: they are read where they are, and from 170 rows on other threads run meanwhile.
 
         Args:
-            batch: a mapping from key to amount, or keys (1 each, or ``amounts`` in a second column): an iterable or
-                an Arrow column of text; or ids: what :meth:`ids` gave, any uint32 buffer or Arrow column of them.
-            amounts: as many: an iterable of ints, an int64 buffer (one dimension, contiguous) or Arrow column
-                (uint64 where all are below ``2**63``), without nulls.
+            batch: a mapping from key to amount, or keys (1 each, or ``amounts``): an iterable or an Arrow column of
+                text; or ids: what :meth:`ids` gave, any uint32 buffer or Arrow column of them.
+            amounts: as many: an iterable of ints, a contiguous buffer or Arrow column of int64 or uint64, no nulls.
             cursor: a name and a position above the last one: the batch and the cursor move in one step that
                 ``kill -9`` cannot split. After power loss, or in a copied directory: at least once.
 
         Raises:
-            UsageError: a bad key or amount, columns of two lengths or of another type, an id of another store, or a
-                position at or before the cursor.
+            UsageError: a bad key, id, amount or column, or a position at or before the cursor.
             CounterOverflowError: a sub-counter would pass ``2**64 - 1``.
             UnavailableError: the journal cannot grow.
         """
 
-    def ids(self, keys: Iterable[str] | _ArrowColumn) -> Ids:
+    def ids(self, keys: Iterable[str] | ArrowArray | ArrowStream) -> Ids:
         """Resolve many keys once: the column of their ids, in their order, for :meth:`update`.
 
-        Ids are valid for this open store, until it is closed. Keys that are new get a count of 0. Raises as
-        :meth:`increment`.
+        They are valid until this store is closed. New keys get a count of 0. Raises as :meth:`increment`.
         """
 
     def cursor(self, name: str) -> int | None:
         """The last position of a named cursor, after a restart too; None where it never moved."""
 
-    def get(self, key: str) -> int:
+    def get(self, key: str, /) -> int:
         """The value of exactly this key over all replicas; 0 for one that nobody counted. May be negative.
 
         Raises:
@@ -147,11 +143,8 @@ class Counters:
     def to_arrow(self, prefix: str | None = None, /, *, int64: bool = False) -> Table:
         """The keys at and below ``prefix`` and their values as a table, sorted by key, as they are at the call.
 
-        Values are decimal128(38, 0), which every sum of counters fits, or ``int64``.
-
-        Raises:
-            UsageError: a prefix that is none.
-            CounterOverflowError: a value does not fit into int64.
+        Values are decimal128(38, 0), which every sum of counters fits, or ``int64``: ``CounterOverflowError`` where
+        one does not fit.
         """
 
     @staticmethod
