@@ -9,6 +9,7 @@ use crate::tokens::Tokens;
 use crate::{Counting, Engine, Turn};
 use crdtstats_core::key;
 use crdtstats_journal::{Journal, Side, Slot};
+use std::borrow::Cow;
 
 /// How much to count, and on which side.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,9 +63,15 @@ impl Counting {
 
 fn slot_of(journal: &mut Journal, key: &str) -> Result<Slot, EngineError> {
     // Keys in the journal are clean: what is found as it stands needs no cleaning.
-    match journal.find(key.as_bytes()) {
-        Some(slot) => Ok(slot),
-        None => Ok(journal.find_or_insert(key::data_key(key)?.as_bytes())?),
+    let hash = journal.hash(key.as_bytes());
+    if let Some(slot) = journal.find_hashed(hash, key.as_bytes()) {
+        return Ok(slot);
+    }
+    match key::data_key(key)? {
+        Cow::Borrowed(clean) if clean.len() == key.len() => {
+            Ok(journal.insert_hashed(hash, key.as_bytes())?)
+        }
+        clean => Ok(journal.find_or_insert(clean.as_bytes())?),
     }
 }
 

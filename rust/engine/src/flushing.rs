@@ -27,6 +27,8 @@ pub(crate) struct Series {
 pub struct Plan {
     /// Nodes of ours and the section they continue; `None` where only cursors moved.
     pub flush: Option<Arc<Flush>>,
+    /// How many sub-counters are in it.
+    pub slots: usize,
     /// All cursors as they were read before the values.
     pub cursors: BTreeMap<String, u64>,
     /// Built by an earlier call and not confirmed since: the same bytes again, which lack what was counted later.
@@ -107,6 +109,7 @@ impl Engine {
         }
         let plan = Plan {
             flush: flush.map(Arc::new),
+            slots: dirty.len(),
             cursors,
             is_retry: false,
             is_partial,

@@ -125,12 +125,13 @@ impl Engine {
         below.unwrap_or_else(|| self.value_in(core, turn, prefix))
     }
 
-    /// Exactly the key that a token stands for, where that is known and nobody else counts on it.
+    /// (increments, decrements) of exactly the key that a token stands for, where that is known and nobody else counts
+    /// on it.
     #[inline]
-    pub fn get_token(&self, turn: Turn<'_>, token: usize) -> Option<i128> {
+    pub fn get_token(&self, turn: Turn<'_>, token: usize) -> Option<(u64, u64)> {
         let mut counting = self.counting(Some(turn));
         let slot = counting.tokens.find(token)?;
-        counting.journal.as_ref()?.read_sole(slot).map(net)
+        counting.journal.as_ref()?.read_sole(slot)
     }
 
     /// Exactly this key. `None` where the call has to be repeated without a turn, as it may take long.

@@ -77,6 +77,7 @@ impl Engine {
         }
         let plan = Plan {
             flush,
+            slots: 0,
             cursors,
             is_retry: false,
             is_partial: false,

@@ -32,6 +32,8 @@ impl Engine {
             Some(journal) => (journal.dirty_len(), journal.allocated_bytes()),
             None => (0, 0),
         };
+        // What was built and is not known to be durable is as dirty as what was not built yet.
+        let dirty = dirty + core.pending.as_ref().map_or(0, |plan| plan.slots);
         let replica = &core.replica;
         Status {
             keys: replica.state().paths().key_count(),

@@ -12,7 +12,7 @@ use crate::slot::{DECR_AT, INCR_AT, Side, Slot};
 /// How many keys of a batch are on their way from memory at once: more than line-fill buffers, fewer than a page.
 const GROUP: usize = 32;
 /// How many records are on their way from memory while one is worked on.
-const AHEAD: usize = 24;
+const AHEAD: usize = 32;
 /// A batch larger than this does not keep its scratch memory.
 const SCRATCH_KEPT: usize = 1 << 16;
 

@@ -173,6 +173,15 @@ impl Journal {
         self.find_mixed(hash.0, key)
     }
 
+    /// As [`Journal::find_or_insert`], of a key whose hash is known and that is not there.
+    ///
+    /// # Errors
+    /// As there.
+    #[inline]
+    pub fn insert_hashed(&mut self, hash: KeyHash, key: &[u8]) -> Result<Slot, JournalError> {
+        self.insert(hash.0, key)
+    }
+
     /// Makes room for `keys` more keys of `text_bytes` in all, so that inserting them cannot fail for want of it.
     ///
     /// # Errors
@@ -427,6 +436,7 @@ impl Journal {
             self.starts.add(slot)?;
         }
         let sum = self.sums.record(offset as u64, kind, text);
+        self.map.populate(offset + bytes);
         self.map.store_bytes(offset + TEXT_AT, text);
         self.map
             .store(offset + META_AT, Meta::new(sum, text_bytes, kind).0);

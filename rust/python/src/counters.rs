@@ -107,21 +107,20 @@ impl Counters {
         Ok(())
     }
 
-    /// The value of a key.
+    /// The value of a key that was seen before, where it is quickly known and no large number.
     #[inline]
-    pub fn get(&self, key: &Bound<'_, PyAny>) -> PyResult<i128> {
+    pub fn get_seen(&self, key: &Bound<'_, PyAny>) -> Option<i64> {
         let py = key.py();
-        if let (Some(open), Some(turn)) = (self.open.get(), turn(py))
-            && fork_epoch() == open.epoch
-            && let Some(value) = open.engine.get_token(turn, token_of(key))
-        {
-            return Ok(value);
-        }
-        self.get_by_text(key)
+        let open = self.open.get().filter(|open| open.epoch == fork_epoch())?;
+        let (incr, decr) = open.engine.get_token(turn(py)?, token_of(key))?;
+        // Both are below 2⁶³, so their difference fits.
+        let (incr, decr) = (i64::try_from(incr).ok()?, i64::try_from(decr).ok()?);
+        Some(incr.wrapping_sub(decr))
     }
 
+    /// The value of a key.
     #[inline(never)]
-    fn get_by_text(&self, key: &Bound<'_, PyAny>) -> PyResult<i128> {
+    pub fn get(&self, key: &Bound<'_, PyAny>) -> PyResult<i128> {
         let py = key.py();
         let engine = self.engine(py)?;
         let key = text_of(key)?;

@@ -164,11 +164,14 @@ unsafe extern "C" fn dec(
 unsafe extern "C" fn get(this: *mut PyObject, key: *mut PyObject) -> *mut PyObject {
     answer(|py| {
         // SAFETY: what the interpreter passes to a method of this kind.
-        let value = unsafe { contents::<Counters>(py, &this).get(Bound::ref_from_ptr(py, &key))? };
-        match i64::try_from(value) {
+        let (counters, key) = unsafe {
+            let counters = contents::<Counters>(py, &this);
+            (counters, Bound::ref_from_ptr(py, &key))
+        };
+        match counters.get_seen(key) {
             // SAFETY: attached.
-            Ok(small) => Ok(unsafe { ffi::PyLong_FromLongLong(small) }),
-            Err(_) => Ok(value.into_pyobject(py)?.into_ptr()),
+            Some(small) => Ok(unsafe { ffi::PyLong_FromLongLong(small) }),
+            None => Ok(counters.get(key)?.into_pyobject(py)?.into_ptr()),
         }
     })
 }
