@@ -43,3 +43,19 @@ fn other(side: Side) -> Side {
         Side::Decr => Side::Incr,
     }
 }
+
+/// A sum as a Python int. Nearly all fit 64 bits, for which the interpreter has a short way.
+pub struct Total(pub i128);
+
+impl<'py> IntoPyObject<'py> for Total {
+    type Target = PyInt;
+    type Output = Bound<'py, PyInt>;
+    type Error = std::convert::Infallible;
+
+    fn into_pyobject(self, py: Python<'py>) -> Result<Self::Output, Self::Error> {
+        match i64::try_from(self.0) {
+            Ok(small) => small.into_pyobject(py),
+            Err(_) => self.0.into_pyobject(py),
+        }
+    }
+}

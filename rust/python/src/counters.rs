@@ -1,6 +1,6 @@
 //! `Counters`: the calls that users make at high rate. The way into the five hottest of them is in `hot`.
 
-use crate::amounts::amount;
+use crate::amounts::{Total, amount};
 use crate::arguments::{self, Switch};
 use crate::batches;
 use crate::columns;
@@ -218,9 +218,9 @@ impl Counters {
     }
 
     #[pyo3(signature = (prefix=None, /))]
-    fn total(&self, py: Python<'_>, prefix: Option<&Bound<'_, PyAny>>) -> PyResult<i128> {
+    fn total(&self, py: Python<'_>, prefix: Option<&Bound<'_, PyAny>>) -> PyResult<Total> {
         let (engine, prefix) = (self.engine(py)?, prefix_of(prefix)?);
-        read(py, |turn| engine.total(turn, prefix))
+        read(py, |turn| engine.total(turn, prefix)).map(Total)
     }
 
     #[pyo3(signature = (prefix=None, /))]
@@ -228,8 +228,8 @@ impl Counters {
         &self,
         py: Python<'_>,
         prefix: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<i128> {
-        Ok(self.total(py, prefix)?.max(0))
+    ) -> PyResult<Total> {
+        Ok(Total(self.total(py, prefix)?.0.max(0)))
     }
 
     #[pyo3(signature = (prefix=None, /))]
@@ -244,7 +244,7 @@ impl Counters {
             .map_err(|error| engine_error(py, error))?;
         let out = PyDict::new(py);
         for (name, total) in found {
-            out.set_item(name, total)?;
+            out.set_item(name, Total(total))?;
         }
         Ok(out)
     }
@@ -255,11 +255,16 @@ impl Counters {
         py: Python<'_>,
         prefix: Option<&Bound<'_, PyAny>>,
         n: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<Vec<(String, i128)>> {
+    ) -> PyResult<Vec<(String, Total)>> {
         let (engine, prefix) = (self.engine(py)?, prefix_of(prefix)?);
         let n = n.map_or(Ok(TOP_DEFAULT), arguments::count)?;
-        py.detach(|| engine.top(prefix, n))
-            .map_err(|error| engine_error(py, error))
+        let found = py
+            .detach(|| engine.top(prefix, n))
+            .map_err(|error| engine_error(py, error))?;
+        Ok(found
+            .into_iter()
+            .map(|(key, value)| (key, Total(value)))
+            .collect())
     }
 
     #[pyo3(signature = (prefix=None, /))]
@@ -341,11 +346,12 @@ impl Items {
         slf
     }
 
-    fn __next__(&self) -> Option<(String, i128)> {
-        self.items
+    fn __next__(&self) -> Option<(String, Total)> {
+        let mut items = self
+            .items
             .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .next()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        items.next().map(|(key, value)| (key, Total(value)))
     }
 }
 
@@ -380,9 +386,9 @@ impl Counter {
     }
 
     #[getter]
-    fn value(&self, py: Python<'_>) -> PyResult<i128> {
+    fn value(&self, py: Python<'_>) -> PyResult<Total> {
         let engine = self.open.engine(py)?;
-        read(py, |turn| engine.get(turn, &self.key))
+        read(py, |turn| engine.get(turn, &self.key)).map(Total)
     }
 
     fn __repr__(&self) -> String {

@@ -4,6 +4,7 @@
 //! how few arguments they have, and the interpreter calls functions of this kind (method descriptors of `METH_FASTCALL`
 //! and `METH_O`) without a detour. What they do is in `counters`.
 
+use crate::amounts::Total;
 use crate::counters::{Counter, Counters};
 use crate::errors::internal;
 use crdtstats_journal::Side;
@@ -171,7 +172,7 @@ unsafe extern "C" fn get(this: *mut PyObject, key: *mut PyObject) -> *mut PyObje
         match counters.get_seen(key) {
             // SAFETY: attached.
             Some(small) => Ok(unsafe { ffi::PyLong_FromLongLong(small) }),
-            None => Ok(counters.get(key)?.into_pyobject(py)?.into_ptr()),
+            None => Ok(Total(counters.get(key)?).into_pyobject(py)?.into_ptr()),
         }
     })
 }
