@@ -24,6 +24,7 @@ __all__ = [
     "Leftover",
     "ParentOnly",
     "Table",
+    "XSalsa20",
     "__version__",
     "check_block",
     "cid",
@@ -183,6 +184,22 @@ class Items:
 
     def __iter__(self) -> Self: ...
     def __next__(self) -> tuple[str, int]: ...
+
+@final
+class XSalsa20:
+    """A keystream of the cipher of private networks: one direction of one connection.
+
+    Args:
+        key: 32 bytes.
+        nonce: 24 bytes, never used twice with one key.
+
+    Raises:
+        UsageError: a wrong length.
+    """
+
+    def __new__(cls, key: bytes, nonce: bytes) -> Self: ...
+    def apply(self, data: bytes) -> bytes:
+        """``data`` enciphered, or deciphered: the two are the same. Goes on where the call before ended."""
 
 @final
 class Identity:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -69,7 +70,9 @@ def open_store(tmp_path: Path, closing: ExitStack) -> Callable[..., crdtstats.CR
 
     def open_(name: str, *peers: str, **options: Any) -> crdtstats.CRDTStatsStore:
         network = crdtstats.Network.warpnet(
-            peers=peers, announce_interval_s=options.pop("announce_interval_s", 2.0)
+            peers=peers,
+            announce_interval_s=options.pop("announce_interval_s", 2.0),
+            psk=options.pop("psk", None),
         )
         settings = {"flush_interval_s": 0.1, "close_timeout_s": 1.0} | options
         store = crdtstats.open(tmp_path / name, network=network, **settings)
@@ -89,3 +92,9 @@ def start_python(tmp_path: Path, closing: ExitStack) -> Callable[..., PythonPeer
         return peer
 
     return start
+
+
+@pytest.fixture
+def noise(request: pytest.FixtureRequest) -> Callable[[int], bytes]:
+    """Random bytes of a test, the same in each run."""
+    return random.Random(request.node.name).randbytes

@@ -31,7 +31,7 @@ class PeerProcess:
     """Starts ``command`` and talks to it. ``call`` waits for the answer, ``begin`` gives its future."""
 
     def __init__(self, command: Sequence[str]) -> None:
-        self._errors = tempfile.TemporaryFile()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the process has ended
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors
         )

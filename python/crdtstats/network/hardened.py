@@ -9,6 +9,7 @@ import weakref
 from collections.abc import Iterable
 from typing import Any
 
+import libp2p.network.swarm as swarm_module
 import libp2p.peer.peerstore as peerstore_module
 import libp2p.pubsub.gossipsub as gossipsub_module
 import libp2p.pubsub.pubsub as pubsub_module
@@ -26,6 +27,8 @@ from libp2p.pubsub.pubsub import Pubsub
 from libp2p.pubsub.validators import PUBSUB_SIGNING_PREFIX
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
 from libp2p.security.noise.transport import Transport as Noise
+
+from crdtstats.network.psk import PrivateNetwork, ProtectedConnection
 
 log = logging.getLogger("crdtstats.network.hardened")
 
@@ -46,6 +49,8 @@ def patch() -> None:
     # The signed peer record is compared, and often signed anew, for every single message sent.
     gossipsub_module.env_to_send_in_RPC = _cached_record
     pubsub_module.env_to_send_in_RPC = _cached_record
+    # The library's private networks are compatible with nobody's.
+    swarm_module.new_protected_conn = _protect
     # The stock reader awaits one stream read for each byte of a varint.
     pubsub_module.read_varint_prefixed_bytes_limited = _read_buffered
 
@@ -60,6 +65,10 @@ def _cached_record(host: Any) -> tuple[bytes, bool]:
     if kept is None or now - kept[0] > RECORD_KEEP_S:
         kept = _records[host] = (now, _stock_record(host))
     return kept[1]
+
+
+def _protect(connection: Any, private: PrivateNetwork) -> ProtectedConnection:
+    return private.protect(connection)
 
 
 async def _read_buffered(stream: Any, limit: int) -> bytes:
@@ -164,11 +173,14 @@ class HardenedGossipSub(GossipSub):
                 await trio.sleep(1)
 
 
-def make_host(seed: bytes) -> Any:
+def make_host(seed: bytes, private: PrivateNetwork | None = None) -> Any:
     """A host that speaks noise only: stock also accepts plaintext, unauthenticated."""
     pair = create_new_key_pair(seed)
     security = {NOISE: Noise(pair, noise_privkey=create_noise_key_pair().private_key)}
-    return new_host(key_pair=pair, sec_opt=security)
+    host = new_host(key_pair=pair, sec_opt=security)
+    network: Any = host.get_network()
+    network.psk = private  # only handed on, to `new_protected_conn`
+    return host
 
 
 def make_pubsub(host: Any) -> tuple[HardenedPubsub, HardenedGossipSub]:

@@ -21,6 +21,7 @@ from crdtstats.network.fetcher import Fetcher
 from crdtstats.network.frames import Kind, pack, unpack
 from crdtstats.network.link import ParentLink
 from crdtstats.network.pacing import Pacer
+from crdtstats.network.psk import PrivateNetwork
 from crdtstats.network.redial import Redial
 
 log = logging.getLogger("crdtstats.network.node")
@@ -37,6 +38,8 @@ class Settings:
     """What the parent sends first."""
 
     seed: bytes
+    psk: bytes
+    """Of a private network; empty: an open one."""
     listen: Sequence[str]
     peers: Sequence[str]
     parent: int
@@ -52,11 +55,12 @@ class Node(INotifee):
         self._pubsub: Any = None
         self._topics: set[str] = set()
         self._messages = 0
+        self._private = PrivateNetwork(settings.psk) if settings.psk else None
 
     async def run(self) -> None:
         """Raises ``OSError`` or a libp2p error when it cannot listen; anything else is a bug."""
         hardened.patch()
-        self._host = host = hardened.make_host(self._settings.seed)
+        self._host = host = hardened.make_host(self._settings.seed, self._private)
         self._pubsub, gossip = hardened.make_pubsub(host)
         listen = [Multiaddr(address) for address in self._settings.listen]
         async with host.run(listen_addrs=listen):
@@ -186,6 +190,7 @@ class Node(INotifee):
                 "publish_dropped": self._pacer.dropped,
                 "parent_behind_dropped": self._link.dropped,
                 "dials": self._redial.attempts,
+                "refused": {} if self._private is None else self._private.refused,
             }
             self._link.offer(Kind.STATUS, json.dumps(status).encode())
             await trio.sleep(STATUS_S)
