@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import time
-from base64 import b32encode
 from collections.abc import Callable
 from typing import Any
 
@@ -12,20 +11,10 @@ import pytest
 
 from crdtstats._core import cid as core_cid
 from tests.interop.driver import GoPeer, until
+from tests.interop.heads import bytes_of, text
 from tests.network.conftest import TOPIC, Peer, cid_of_block
 
 SIZES = (300, 10_240, 262_144, 1_048_576, 1_992_294)
-MIB = 1 << 20
-
-
-def text(cid: bytes) -> str:
-    return "b" + b32encode(cid).decode().lower().rstrip("=")
-
-
-def of_text(cid: str) -> bytes:
-    from multiformats import CID
-
-    return bytes(CID.decode(cid))
 
 
 @pytest.fixture
@@ -70,7 +59,7 @@ def test_go_fetches_all_sizes_from_us(
 def test_we_fetch_all_sizes_from_go(go: GoPeer, join: Callable[..., Peer]) -> None:
     node = join(go)
     for seed, size in enumerate(SIZES):
-        cids = [of_text(c) for c in go.call("put_random", n=8, size=size, seed=seed)]
+        cids = [bytes_of(c) for c in go.call("put_random", n=8, size=size, seed=seed)]
         for cid in cids[:2]:
             node.node.exchange.want([cid], [go.peer_id])
             node.wait_blocks([cid])
@@ -85,7 +74,7 @@ def test_other_hashes_go_both_ways(
     name: str, code: int, go: GoPeer, join: Callable[..., Peer], noise: Callable[[int], bytes]
 ) -> None:
     node = join(go)
-    (theirs,) = (of_text(c) for c in go.call("put_random", n=1, size=5000, seed=1, hash=code))
+    (theirs,) = (bytes_of(c) for c in go.call("put_random", n=1, size=5000, seed=1, hash=code))
     node.node.exchange.want([theirs])
     node.wait_blocks([theirs])
     block = noise(5000)
@@ -100,7 +89,7 @@ def test_a_thousand_blocks_without_a_gap(
     node = join(go)
     done = fetch(go, node.put(*(noise(10_000) for _ in range(1000))), 32)
     assert done["gap"] < 1.0
-    cids = [of_text(c) for c in go.call("put_random", n=1000, size=10_000, seed=7)]
+    cids = [bytes_of(c) for c in go.call("put_random", n=1000, size=10_000, seed=7)]
     counts, began = [], time.monotonic()
     node.node.exchange.want(cids)
     while len(node.got) < 1000:
@@ -134,7 +123,7 @@ def test_what_one_does_not_have_is_had_from_the_other(
 ) -> None:
     has_none, has_all = start_go(topic=TOPIC), start_go(topic=TOPIC)
     node = join(has_none, has_all)
-    cids = [of_text(c) for c in has_all.call("put_random", n=300, size=2000, seed=3)]
+    cids = [bytes_of(c) for c in has_all.call("put_random", n=300, size=2000, seed=3)]
     began = time.monotonic()
     node.node.exchange.want(cids, [has_none.peer_id])
     node.wait_blocks(cids)
@@ -176,7 +165,7 @@ def test_a_cancelled_want_of_ours_is_off_their_list(go: GoPeer, join: Callable[.
     node.node.exchange.cancel([cid])
     time.sleep(0.5)
     go.call("put_block", hex=b"cancelled".hex())
-    later = [of_text(c) for c in go.call("put_random", n=1, size=100, seed=9)]
+    later = [bytes_of(c) for c in go.call("put_random", n=1, size=100, seed=9)]
     node.node.exchange.want(later)
     node.wait_blocks(later)
     assert cid not in node.got
@@ -191,7 +180,7 @@ def test_a_go_peer_that_vanishes_in_mid_fetch(
     vanishes, stays = start_go(topic=TOPIC), start_go(topic=TOPIC)
     node = join(vanishes, stays)
     (cids,) = {
-        tuple(of_text(c) for c in go.call("put_random", n=100, size=200_000, seed=5))
+        tuple(bytes_of(c) for c in go.call("put_random", n=100, size=200_000, seed=5))
         for go in (vanishes, stays)
     }
     node.node.exchange.want(cids, [vanishes.peer_id])
@@ -221,7 +210,7 @@ def test_a_wanted_block_comes_from_a_peer_that_connects_later(
     go: GoPeer, start_go: Callable[..., GoPeer], join: Callable[..., Peer]
 ) -> None:
     node = join(go)
-    cids = [of_text(c) for c in start_go(topic=TOPIC).call("put_random", n=20, size=400, seed=11)]
+    cids = [bytes_of(c) for c in start_go(topic=TOPIC).call("put_random", n=20, size=400, seed=11)]
     node.node.exchange.want(cids)
     time.sleep(0.5)
     assert not node.got
