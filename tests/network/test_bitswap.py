@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from crdtstats.network.bitswap import Bitswap, _Peer
-from crdtstats.network.bitswap_wire import Entry, Message, block_part
+from crdtstats.network.bitswap_wire import Entry, Message, block_part, want_entry
 from tests.network.conftest import cid_of_block
 from tests.network.foreign import foreign_host, until
 
@@ -118,5 +118,25 @@ def test_who_asks_for_presence_and_block_at_once_gets_the_block(sooner, noise):
             said += await bitswap._answers(state)
         assert block_part(cid, block) in said
         assert not state.theirs
+
+    trio.run(main)
+
+
+def test_a_peer_that_restarted_is_asked_again_at_once(noise):
+    """Its new connection comes before the old one is known to be dead."""
+    cid = cid_of_block(noise(100))
+
+    async def main():
+        async with trio.open_nursery() as nursery:
+            bitswap = Bitswap(None, None, None)
+            bitswap._nursery = nursery
+            bitswap._peers["theirs"] = state = _Peer("theirs")
+            bitswap.want([cid])
+            assert list(state.lines) == [cid]
+            state.lines.clear()  # said to its life before
+            bitswap.connected("theirs")
+            assert not state.lines
+            bitswap.connected("theirs", again=True)
+            assert state.lines == {cid: want_entry(cid)}
 
     trio.run(main)

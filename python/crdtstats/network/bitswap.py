@@ -97,8 +97,13 @@ class Bitswap:
 
     # ---- connections
 
-    def connected(self, peer: Any) -> None:
-        if peer not in self._peers and self._nursery is not None:
+    def connected(self, peer: Any, *, again: bool = False) -> None:
+        """A peer is there; ``again``: by one more connection, so it may have restarted and know no want of ours."""
+        if again and (known := self._peers.get(peer)) is not None:
+            known.lines.update((cid, wire.want_entry(cid)) for cid in known.asked)
+            self._ask_presence(known)
+            known.poke()
+        elif peer not in self._peers and self._nursery is not None:
             self._peers[peer] = state = _Peer(peer)
             self._nursery.start_soon(self._write, state)
             self._ask_presence(state)

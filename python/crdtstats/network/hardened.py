@@ -122,6 +122,12 @@ class HardenedPubsub(Pubsub):
             await quietly(stream.reset())
             self._handle_dead_peer(peer)
 
+    def _forget_all_subscriptions(self, peer_id: ID) -> None:
+        """Stock does so whenever any stream of the peer ends, also one of its life before this one: a peer that
+        restarted says what it subscribes to once, and would never hear from us again."""
+        if not self._peer_is_connected(peer_id):
+            super()._forget_all_subscriptions(peer_id)
+
     async def write_msg(self, stream: Any, rpc_msg: Any) -> bool:
         # Replayed messages are written beside the peer's queue, and a write of more than 64 KiB is not
         # atomic: two at a time leave a stream that nobody can read.
