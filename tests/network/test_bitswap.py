@@ -105,9 +105,11 @@ def test_who_asks_for_presence_and_block_at_once_gets_the_block(sooner, noise):
     bitswap = Bitswap(None, None, None)
     state = _Peer("theirs")
 
+    second = [Entry(cid, have_only=not sooner)]
+
     async def find_slowly(cids):
-        if state.theirs.get(cid) is sooner:
-            bitswap._take_wants(state, Message(entries=[Entry(cid, have_only=not sooner)]))
+        if second:
+            bitswap._take_wants(state, Message(entries=[second.pop()]))
         return {cid: block}
 
     async def main():

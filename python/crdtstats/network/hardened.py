@@ -27,6 +27,7 @@ from libp2p.pubsub.pubsub import Pubsub
 from libp2p.pubsub.validators import PUBSUB_SIGNING_PREFIX
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
 from libp2p.security.noise.transport import Transport as Noise
+from libp2p.stream_muxer.yamux.yamux import YamuxStream
 
 from crdtstats.network.psk import PrivateNetwork, ProtectedConnection
 
@@ -51,6 +52,8 @@ def patch() -> None:
     pubsub_module.env_to_send_in_RPC = _cached_record
     # The library's private networks are compatible with nobody's.
     swarm_module.new_protected_conn = _protect
+    # Credit for every read: the sender answers each with a frame as small, ten times as many as needed.
+    YamuxStream._auto_tune_and_send_window_update = _release_by_halves
     # The stock reader awaits one stream read for each byte of a varint.
     pubsub_module.read_varint_prefixed_bytes_limited = _read_buffered
 
@@ -69,6 +72,18 @@ def _cached_record(host: Any) -> tuple[bytes, bool]:
 
 def _protect(connection: Any, private: PrivateNetwork) -> ProtectedConnection:
     return private.protect(connection)
+
+
+async def _release_by_halves(self: Any, *, bytes_read: int = 0) -> None:
+    """Give back what was read once it is half of the window, as Go does: the other half keeps the sender busy."""
+    del bytes_read
+    async with self.window_lock:
+        buffered = len(self.conn.stream_buffers.get(self.stream_id, b""))
+        read = self.target_recv_window - (self.recv_window + buffered)
+        if read <= 0 or read < self._grow_threshold():
+            return
+        increment = self._grow_to_delta(buffered) + self._apply_autotune_epoch(buffered)
+    await self.send_window_update(increment, skip_lock=True)
 
 
 async def _read_buffered(stream: Any, limit: int) -> bytes:
