@@ -115,6 +115,7 @@ def _join(network: Network | None, directory: DataDirectory, undo: contextlib.Ex
         network.listen,
         network.peers,
         psk=network.key,
+        dht=network.dht,
         signer=identity,
     )
     undo.callback(node.close)

@@ -50,6 +50,7 @@ class Network:
         peers: multiaddrs that end in ``/p2p/<peer id>``; kept connected.
         psk: the key of a private network, which only its members can connect to: 32 bytes, or the text or path of
             a ``swarm.key``. Afterwards it is the 32 bytes, and no text that is made of this object shows them.
+        dht: take part in the Kademlia DHT: blocks that no connected peer has are looked for there, and peers find ours.
         announce_interval_s: seconds between two announcements of the same heads; ``None``: 10, warpnet 60.
         native: False only through :meth:`warpnet`.
 
@@ -62,11 +63,14 @@ class Network:
     peers: Sequence[str] = ()
     psk: bytes | str | os.PathLike[str] | None = field(default=None, repr=False)
     announce_interval_s: float | None = None
+    dht: bool = False
     native: bool = True
 
     def __post_init__(self) -> None:
         if self.psk is not None:
             object.__setattr__(self, "psk", read_swarm_key(self.psk))
+        if not isinstance(self.dht, bool):
+            raise UsageError(f"dht is True or False, not {type(self.dht).__name__}")
         check_name(self.name)
         object.__setattr__(self, "listen", _addresses("listen", self.listen))
         object.__setattr__(self, "peers", _addresses("peers", self.peers))
@@ -82,9 +86,9 @@ class Network:
     def warpnet(cls, **settings: Any) -> Network:
         """The network of Warpnet's Go peers: their topic, one DAG for all, unsigned elements taken, sha2-256.
 
-        Takes ``listen``, ``peers``, ``psk``, ``announce_interval_s``.
+        Takes ``listen``, ``peers``, ``psk``, ``announce_interval_s``, ``dht``.
         """
-        unknown = sorted(settings.keys() - {"listen", "peers", "psk", "announce_interval_s"})
+        unknown = sorted(settings.keys() - {"listen", "peers", "psk", "announce_interval_s", "dht"})
         if unknown:
             raise UsageError(f"Network.warpnet() takes no {', '.join(unknown)}", unknown=unknown)
         return cls("warpnet", native=False, **settings)

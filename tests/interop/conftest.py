@@ -73,6 +73,7 @@ def open_store(tmp_path: Path, closing: ExitStack) -> Callable[..., crdtstats.CR
             peers=peers,
             announce_interval_s=options.pop("announce_interval_s", 2.0),
             psk=options.pop("psk", None),
+            dht=options.pop("dht", False),
         )
         settings = {"flush_interval_s": 0.1, "close_timeout_s": 1.0} | options
         store = crdtstats.open(tmp_path / name, network=network, **settings)

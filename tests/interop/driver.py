@@ -14,7 +14,10 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from crdtstats import CRDTStatsStore
 
 ANSWER_S = 20.0
 READY_S = 20.0
@@ -180,6 +183,19 @@ class PythonPeer(PeerProcess):
 
 def _flag(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def meet(go: GoPeer, store: CRDTStatsStore) -> None:
+    """Wait until what ``go`` says on the topic arrives at ``store``: a Go peer tells only those that its mesh has
+    taken in by then, once a second."""
+
+    def heard() -> int:
+        return store.status()["network"]["messages"]
+
+    before = heard()
+    until(
+        lambda: go.call("publish", hex="") or heard() > before, what=store.status
+    )  # a broadcast of no heads
 
 
 def until(holds: Callable[[], Any], timeout_s: float = 15.0, what: Callable[[], object] = str) -> float:

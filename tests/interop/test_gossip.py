@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ import crdtstats
 from crdtstats import wire
 from crdtstats.network.client import PAYLOAD_BYTES_MAX
 from crdtstats.settings import WARPNET_TOPIC
-from tests.interop.driver import GoPeer, until
+from tests.interop.driver import GoPeer, meet, until
 from tests.network.conftest import Peer, new_identity
 
 
@@ -22,7 +23,9 @@ def pair(start_go: Callable[..., GoPeer], closing: Any) -> tuple[GoPeer, Peer]:
     node = Peer(identity=new_identity(), topic=WARPNET_TOPIC, peers=[go.addr])
     closing.callback(node.node.close)
     node.start()
-    until(lambda: go.call("peers")["topic"] and node.node.connections())
+    until(lambda: go.call("publish", hex="") or node.messages)  # from here on they hear each other
+    time.sleep(0.1)
+    node.messages.clear()
     return go, node
 
 
@@ -44,6 +47,7 @@ def test_a_hundred_payloads_of_all_sizes_arrive_both_ways(pair: tuple[GoPeer, Pe
     assert sorted(go.received(node.node.peer_id)) == sorted(payloads)
     for payload in payloads:
         go.call("publish", hex=payload.hex())
+        time.sleep(0.01)  # a Go peer's queues are 32 deep: a burst loses messages there
     until(lambda: len(theirs(go, node)) >= 100, 20)
     assert sorted(theirs(go, node)) == sorted(payloads)
 
@@ -88,7 +92,7 @@ def test_a_store_takes_several_heads_named_ones_and_a_legacy_one(
 ) -> None:
     go = start_go()
     store = open_store("ours", go.addr)
-    until(lambda: go.call("peers")["topic"])
+    meet(go, store)
     blocks = [one_element(f"/STATS/incr/k/{n}/g", n, dag_name="" if n != 3 else "named") for n in range(1, 6)]
     texts = [go.call("put_block", hex=block.hex()) for block in blocks]
     cids = [bytes(wire.cid(block)) for block in blocks]

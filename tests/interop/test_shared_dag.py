@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from crdtstats import CRDTStatsStore, wire
-from tests.interop.driver import GoPeer, until
+from tests.interop.driver import GoPeer, meet, until
 from tests.interop.heads import heads, text
 
 OpenStore = Callable[..., CRDTStatsStore]
@@ -79,7 +79,7 @@ def test_one_writer_at_full_rate_leaves_one_head(start_go: StartGo, open_store: 
 def test_all_our_sub_counters_show_in_a_query(start_go: StartGo, open_store: OpenStore) -> None:
     go = start_go()
     store = open_store("ours", go.addr)
-    until(lambda: go.call("peers")["topic"])
+    meet(go, store)
     store.update({f"many/{n}": n - 500 for n in range(1000)})
     store.flush()
     until(lambda: len(go.call("query", key="/STATS/incr/many")) == 499)
@@ -104,7 +104,7 @@ def test_a_block_that_nobody_has_holds_up_nothing_and_is_fetched_once_there_is_o
 ) -> None:
     go = start_go()
     store = open_store("ours", go.addr)
-    until(lambda: go.call("peers")["topic"])
+    meet(go, store)
     lowest = node("lowest", 1)
     upper = node("upper", 2, bytes(wire.cid(lowest)), priority=2)
     go.call("put_block", hex=upper.hex())
@@ -154,7 +154,7 @@ def test_identity_cids_are_read_in_line(start_go: StartGo, open_store: OpenStore
     """A link to an identity CID holds its node itself; boxo takes up to 128 bytes, and asks nobody."""
     go = start_go()
     store = open_store("ours", go.addr)
-    until(lambda: go.call("peers")["topic"])
+    meet(go, store)
     inner = node("in", 3)
     identity = b"\x01\x70\x00" + bytes([len(inner)]) + inner
     outer = node("out", 4, identity, priority=2)

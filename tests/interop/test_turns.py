@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import crdtstats
-from tests.interop.driver import GoPeer, until
+from tests.interop.driver import GoPeer, meet, until
 from tests.interop.heads import heads
 
 PATHS = ("likes", "likes/post1", "likes/post1/de", "likes2", "views/a", "views/a b", "views/ü")
@@ -32,7 +32,7 @@ def test_equal_after_each_step(seed: int, start_go: Callable[..., GoPeer], open_
     chance = random.Random(seed)
     go = start_go()
     store = open_store("ours", go.addr)
-    until(lambda: go.call("peers")["topic"])
+    meet(go, store)
     truth = dict.fromkeys(PATHS, 0)
 
     def statuses() -> Any:

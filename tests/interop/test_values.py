@@ -9,7 +9,7 @@ import pytest
 
 from crdtstats import CRDTStatsStore, Identity, wire
 from crdtstats.host import LocalHost
-from tests.interop.driver import GoPeer, until
+from tests.interop.driver import GoPeer, meet, until
 from tests.interop.heads import heads
 
 OpenStore = Callable[..., CRDTStatsStore]
@@ -20,7 +20,7 @@ StartGo = Callable[..., GoPeer]
 def pair(start_go: StartGo, open_store: OpenStore) -> tuple[GoPeer, CRDTStatsStore]:
     go = start_go()
     store = open_store("ours", go.addr)
-    until(lambda: go.call("peers")["topic"])
+    meet(go, store)
     return go, store
 
 

@@ -160,6 +160,10 @@ class Bitswap:
     def wanted(self) -> int:
         return len(self._wants)
 
+    def stuck(self) -> list[bytes]:
+        """What is wanted and no connected peer has."""
+        return [want.cid for want in self._wants.values() if want.retry_at]
+
     def _done(self, cid: bytes, source: Any = None) -> None:
         for peer in self._wants.pop(cid).tried:
             state = self._peers.get(peer)

@@ -51,7 +51,7 @@ def _run(connection: socket.socket, parent: int) -> int:
     # From here on all that matters comes as frames; the library prints, and stderr is the parent's memory.
     with open(os.devnull, "wb") as nothing:
         os.dup2(nothing.fileno(), 2)
-    settings = Settings(seed, psk, given["listen"], [peer.decode() for peer in peers], parent)
+    settings = Settings(seed, psk, given["listen"], [peer.decode() for peer in peers], given["dht"], parent)
 
     async def life() -> None:
         stream = trio.SocketStream(trio.socket.from_stdlib_socket(connection))

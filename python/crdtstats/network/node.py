@@ -42,6 +42,8 @@ class Settings:
     """Of a private network; empty: an open one."""
     listen: Sequence[str]
     peers: Sequence[str]
+    dht: bool
+    """Be a server of the DHT, and look there for blocks that no connected peer has."""
     parent: int
     """Process id of the parent."""
 
@@ -83,6 +85,7 @@ class Node(INotifee):
         self._nursery = nursery
         self._fetcher = fetcher = Fetcher(host, self._link, nursery)
         self._redial = Redial(host, nursery)
+        self._routing = await self._route(nursery, fetcher) if self._settings.dht else None
         self._pacer = Pacer(self._publish)
         await nursery.start(fetcher.bitswap.run)
         network = host.get_network()
@@ -107,6 +110,13 @@ class Node(INotifee):
                 return
             await self._obey(kind, payload)
 
+    async def _route(self, nursery: trio.Nursery, fetcher: Fetcher) -> Any:
+        from crdtstats.network.routing import Routing  # late: 60 ms that most networks have no use for
+
+        routing = Routing(self._host, nursery, fetcher.bitswap.stuck)
+        nursery.start_soon(routing.run)
+        return routing
+
     async def _obey(self, kind: int, payload: bytes) -> None:
         if kind == Kind.PUBLISH:
             topic, data = unpack(payload)
@@ -117,7 +127,10 @@ class Node(INotifee):
         elif kind == Kind.CANCEL:
             self._fetcher.cancel(unpack(payload))
         elif kind == Kind.HAVE:
-            self._fetcher.have(unpack(payload))
+            cids = unpack(payload)
+            self._fetcher.have(cids)
+            if self._routing is not None:
+                self._routing.have(cids)
         elif kind == Kind.CONFIRM:
             self._fetcher.confirm(unpack(payload))
         elif kind == Kind.SUBSCRIBE:
@@ -166,6 +179,8 @@ class Node(INotifee):
     async def connected(self, network: Any, conn: Any) -> None:
         peer = conn.muxed_conn.peer_id
         self._fetcher.connected(peer)
+        if self._routing is not None:
+            self._routing.connected(peer)
         await self._link.send(Kind.PEER, b"\1", str(peer).encode())
 
     async def disconnected(self, network: Any, conn: Any) -> None:
@@ -190,6 +205,7 @@ class Node(INotifee):
                 "publish_dropped": self._pacer.dropped,
                 "parent_behind_dropped": self._link.dropped,
                 "dials": self._redial.attempts,
+                "dht": {} if self._routing is None else self._routing.counts,
                 "refused": {} if self._private is None else self._private.refused,
             }
             self._link.offer(Kind.STATUS, json.dumps(status).encode())

@@ -105,6 +105,11 @@ func (p *peer) do(ctx context.Context, r request) (any, error) {
 		return p.exchange.GetWantlist(), nil
 	case "provide":
 		return nil, p.provide(ctx, cids)
+	case "dht_peers":
+		if p.routing == nil {
+			return nil, errNoDHT
+		}
+		return p.routing.RoutingTable().Size(), nil
 	case "providers":
 		return p.providers(ctx, cids[0])
 	}
