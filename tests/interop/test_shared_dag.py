@@ -44,6 +44,7 @@ def test_several_go_peers_write_at_once_and_we_keep_their_heads(
     for store in (early, late):
         until(lambda store=store: store.total("k") == 300, what=store.status)
         assert store.children("k") == {"0": 100, "1": 100, "2": 100}
+        until(lambda store=store: store.status()["blocks"] == 300, what=store.status)  # all below the heads
     same_heads(early, *peers)
     same_heads(late, *peers)
     # What we write links to all heads, so it is the only one afterwards; what Go writes then links to ours.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -176,3 +178,13 @@ def test_a_removed_key_of_another_kind_stops_nothing(pair: tuple[GoPeer, CRDTSta
     synced(go, store)
     assert go.call("query", key="/users") == {}
     go.assert_healthy()
+
+
+def test_every_prefix_of_the_vectors_reads_as_in_the_live_engine(pair: tuple[GoPeer, CRDTStatsStore]) -> None:
+    go, store = pair
+    file = json.loads((Path(__file__).parents[1] / "vectors" / "prefixes.json").read_text("utf-8"))
+    put(go, **file["counters"])
+    synced(go, store)
+    for prefix, total in file["aggregated"].items():
+        assert store.get_aggregated_stat(prefix) == go.call("aggregated", key=prefix), prefix
+        assert not prefix or store.get_aggregated_stat(prefix) == total, prefix  # all: our marks too
