@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -86,6 +87,34 @@ def test_a_store_that_is_killed_beside_go_peers_loses_nothing(
     assert last.call("aggregated", key="k") == counted
     until(lambda: go.call("aggregated", key="k") == counted, what=lambda: go.call("status"))
     assert len(go.call("query", key="/STATS/incr/k")) == 3
+    go.assert_healthy()
+
+
+def test_a_restored_backup_takes_nothing_back(
+    start_go: StartGo, start_python: Callable[..., PythonPeer], tmp_path: Path
+) -> None:
+    """What the backup publishes again is older than what the Go peer shows, and must not win there."""
+    go = start_go()
+    first = start_python("ours", go.addr, flush_interval_s=60.0)
+    first.call("count", counts={"k": [5, 0]})
+    first.call("flush")
+    first.call("count", counts={"k": [6, 0]})  # only in the journal
+    first.kill()
+    shutil.copytree(tmp_path / "ours", tmp_path / "backup")
+    second = start_python("ours", go.addr, flush_interval_s=60.0)
+    for _ in range(5):
+        second.call("count", counts={"k": [7, 1]})
+        second.call("flush")
+    until(lambda: go.call("aggregated", key="k") == 41, what=lambda: go.call("status"))
+    second.kill()
+    shutil.rmtree(tmp_path / "ours")
+    shutil.copytree(tmp_path / "backup", tmp_path / "ours")
+    restored = start_python("ours", go.addr)
+    restored.call("count", counts={"k": [100, 0]})
+    until(
+        lambda: restored.call("aggregated", key="k") == go.call("aggregated", key="k") == 141,
+        what=lambda: (restored.call("status"), go.call("query", key="/STATS")),
+    )
     go.assert_healthy()
 
 
