@@ -187,26 +187,15 @@ class Items:
 
 @final
 class XSalsa20:
-    """A keystream of the cipher of private networks: one direction of one connection.
-
-    Args:
-        key: 32 bytes.
-        nonce: 24 bytes, never used twice with one key.
-
-    Raises:
-        UsageError: a wrong length.
-    """
+    """The cipher of private networks, one direction of a connection: 32 bytes of key, 24 of a nonce used once."""
 
     def __new__(cls, key: bytes, nonce: bytes) -> Self: ...
     def apply(self, data: bytes) -> bytes:
-        """``data`` enciphered, or deciphered: the two are the same. Goes on where the call before ended."""
+        """``data`` enciphered, or deciphered; goes on where the call before ended."""
 
 @final
 class Identity:
-    """An Ed25519 private key: who a replica is.
-
-    Args:
-        data: the key as libp2p marshals it.
+    """An Ed25519 private key, ``data`` as libp2p marshals it: who a replica is.
 
     Raises:
         UsageError: another kind of key, or bytes that are none.
@@ -234,18 +223,10 @@ class _Signer(Protocol):
     def sign(self, data: bytes, /) -> bytes: ...
 
 def cid_of(prefix: bytes, block: bytes) -> bytes:
-    """The CID of ``block`` by bitswap's prefix (version, codec, hash, length as varints).
-
-    Raises:
-        RemoteError: a prefix that is none, or a hash that is not known.
-    """
+    """The CID of ``block`` by bitswap's prefix (four varints). Raises ``RemoteError`` when it is none that is known."""
 
 def check_block(cid: bytes, block: bytes) -> None:
-    """Return when ``block`` is what ``cid`` names.
-
-    Raises:
-        RemoteError: it is not, or ``cid`` is none.
-    """
+    """Return when ``block`` is what ``cid`` names. Raises ``RemoteError`` when it is not, or ``cid`` is none."""
 
 def cid(block: bytes, hash: str) -> bytes:
     """The CIDv1 of a node. Raises ``UsageError`` for a hash that is not written."""
