@@ -116,9 +116,26 @@ def test_five_replicas_come_to_what_was_acknowledged(
 
 
 def describe(mesh: Mesh, seed: int) -> Any:
-    wrong = {
-        name: {key: (shown, mesh.expected()[key]) for key, shown in mesh.shown(name).items()}
-        for name in mesh.peers
-        if mesh.shown(name) != mesh.expected()
+    """Who differs, in which sub-counters, and what the Go peers say of themselves."""
+    expected = mesh.expected()
+    wrong = {name: shown for name in mesh.peers if (shown := mesh.shown(name)) != expected}
+    go = {name: peer for name, peer in mesh.peers.items() if isinstance(peer, GoPeer)}
+    entries = {name: peer.call("query", key="/STATS") for name, peer in go.items()}
+    differ = {
+        key: [int(of.get(key, "0"), 16) for of in entries.values()]
+        for key in {key for of in entries.values() for key in of}
+        if len({of.get(key) for of in entries.values()}) > 1
     }
-    return {"seed": seed, "shown and expected": wrong}, {n: p.call("status") for n, p in mesh.peers.items()}
+    states = {name: peer.call("status") for name, peer in go.items()}
+    for state in states.values():
+        state["heads"] = len(state["heads"])
+    return {
+        "seed": seed,
+        "peer ids": {name: peer.peer_id for name, peer in mesh.peers.items()},
+        "wrong": {
+            n: {k: (v, expected[k]) for k, v in of.items() if v != expected[k]} for n, of in wrong.items()
+        },
+        "sub-counters that differ": differ,
+        "go": states,
+        "log": {name: peer.call("log")["lines"][-20:] for name, peer in go.items()},
+    }
