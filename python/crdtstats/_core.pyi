@@ -24,6 +24,7 @@ __all__ = [
     "Leftover",
     "ParentOnly",
     "Table",
+    "XSalsa20",
     "__version__",
     "check_block",
     "cid",
@@ -185,11 +186,16 @@ class Items:
     def __next__(self) -> tuple[str, int]: ...
 
 @final
-class Identity:
-    """An Ed25519 private key: who a replica is.
+class XSalsa20:
+    """The cipher of private networks, one direction of a connection: 32 bytes of key, 24 of a nonce used once."""
 
-    Args:
-        data: the key as libp2p marshals it.
+    def __new__(cls, key: bytes, nonce: bytes) -> Self: ...
+    def apply(self, data: bytes) -> bytes:
+        """``data`` enciphered, or deciphered; goes on where the call before ended."""
+
+@final
+class Identity:
+    """An Ed25519 private key, ``data`` as libp2p marshals it: who a replica is.
 
     Raises:
         UsageError: another kind of key, or bytes that are none.
@@ -217,18 +223,10 @@ class _Signer(Protocol):
     def sign(self, data: bytes, /) -> bytes: ...
 
 def cid_of(prefix: bytes, block: bytes) -> bytes:
-    """The CID of ``block`` by bitswap's prefix (version, codec, hash, length as varints).
-
-    Raises:
-        RemoteError: a prefix that is none, or a hash that is not known.
-    """
+    """The CID of ``block`` by bitswap's prefix (four varints). Raises ``RemoteError`` when it is none that is known."""
 
 def check_block(cid: bytes, block: bytes) -> None:
-    """Return when ``block`` is what ``cid`` names.
-
-    Raises:
-        RemoteError: it is not, or ``cid`` is none.
-    """
+    """Return when ``block`` is what ``cid`` names. Raises ``RemoteError`` when it is not, or ``cid`` is none."""
 
 def cid(block: bytes, hash: str) -> bytes:
     """The CIDv1 of a node. Raises ``UsageError`` for a hash that is not written."""

@@ -109,7 +109,15 @@ def _join(network: Network | None, directory: DataDirectory, undo: contextlib.Ex
     from crdtstats.network.client import NetworkNode
 
     identity = directory.identity
-    node = NetworkNode(identity.to_bytes(), network.topic, network.listen, network.peers, signer=identity)
+    node = NetworkNode(
+        identity.to_bytes(),
+        network.topic,
+        network.listen,
+        network.peers,
+        psk=network.key,
+        dht=network.dht,
+        signer=identity,
+    )
     undo.callback(node.close)
     broadcaster = GossipBroadcaster(node, network.topic)
     undo.callback(broadcaster.close)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from crdtstats.errors import UsageError
+from crdtstats.swarm_key import read_swarm_key
 
 FLUSH_DELAY_S = 0.05
 """From the first change after a quiet time to its flush: long enough to gather a burst into one block, short
@@ -46,7 +48,9 @@ class Network:
             of one name come to the same totals.
         listen: multiaddrs to listen on; port 0 takes a free one. Empty: connects only.
         peers: multiaddrs that end in ``/p2p/<peer id>``; kept connected.
-        psk: kept for a private network's key; given, it is refused for now.
+        psk: the key of a private network, which only its members can connect to: 32 bytes, or the text or path of
+            a ``swarm.key``. Afterwards it is the 32 bytes, and no text that is made of this object shows them.
+        dht: take part in the Kademlia DHT: blocks that no connected peer has are looked for there, and peers find ours.
         announce_interval_s: seconds between two announcements of the same heads; ``None``: 10, warpnet 60.
         native: False only through :meth:`warpnet`.
 
@@ -57,15 +61,16 @@ class Network:
     name: str = "default"
     listen: Sequence[str] = LISTEN_DEFAULT
     peers: Sequence[str] = ()
-    psk: bytes | None = None
+    psk: bytes | str | os.PathLike[str] | None = field(default=None, repr=False)
     announce_interval_s: float | None = None
+    dht: bool = False
     native: bool = True
 
     def __post_init__(self) -> None:
         if self.psk is not None:
-            raise UsageError(
-                "private networks (psk) are not there yet: leave psk out, and keep listen to your own hosts"
-            )
+            object.__setattr__(self, "psk", read_swarm_key(self.psk))
+        if not isinstance(self.dht, bool):
+            raise UsageError(f"dht is True or False, not {type(self.dht).__name__}")
         check_name(self.name)
         object.__setattr__(self, "listen", _addresses("listen", self.listen))
         object.__setattr__(self, "peers", _addresses("peers", self.peers))
@@ -81,9 +86,9 @@ class Network:
     def warpnet(cls, **settings: Any) -> Network:
         """The network of Warpnet's Go peers: their topic, one DAG for all, unsigned elements taken, sha2-256.
 
-        Takes ``listen``, ``peers``, ``announce_interval_s``.
+        Takes ``listen``, ``peers``, ``psk``, ``announce_interval_s``, ``dht``.
         """
-        unknown = sorted(settings.keys() - {"listen", "peers", "psk", "announce_interval_s"})
+        unknown = sorted(settings.keys() - {"listen", "peers", "psk", "announce_interval_s", "dht"})
         if unknown:
             raise UsageError(f"Network.warpnet() takes no {', '.join(unknown)}", unknown=unknown)
         return cls("warpnet", native=False, **settings)
@@ -105,6 +110,11 @@ class Network:
     def topic(self) -> str:
         """The gossip topic; it also goes into what nodes are signed for."""
         return f"{NATIVE_TOPIC_PREFIX}{self.name}" if self.native else WARPNET_TOPIC
+
+    @property
+    def key(self) -> bytes | None:
+        """The 32 bytes of ``psk``."""
+        return self.psk if isinstance(self.psk, bytes) else None
 
     @property
     def shared_dag(self) -> bool:

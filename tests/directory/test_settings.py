@@ -93,10 +93,5 @@ def test_a_peer_without_an_id_at_its_end_is_refused(peer: str) -> None:
         Network(peers=[peer])
 
 
-def test_a_psk_is_not_there_yet() -> None:
-    with pytest.raises(UsageError, match="not there yet"):
-        Network(psk=b"x" * 32)
-
-
 def test_no_wait_is_a_time_too_where_it_makes_sense() -> None:
     assert settings.seconds("close_timeout_s", 0, 0.0) == 0.0

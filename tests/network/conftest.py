@@ -37,12 +37,12 @@ def wait_for(condition, timeout_s=15.0, what="condition"):
 class Peer:
     """A node with a dict of blocks and everything that it received."""
 
-    def __init__(self, **options):
+    def __init__(self, topic=TOPIC, **options):
         self.blocks, self.got, self.messages = {}, {}, []
         self.arrived = threading.Condition()
         self.asked = []
-        self.node = NetworkNode(options.pop("identity", None) or new_identity(), TOPIC, **options)
-        self.node.subscribe_raw(TOPIC, lambda data, peer: self.messages.append((data, peer)))
+        self.node = NetworkNode(options.pop("identity", None) or new_identity(), topic, **options)
+        self.node.subscribe_raw(topic, lambda data, peer: self.messages.append((data, peer)))
 
     def start(self, walk=None):
         self.node.exchange.start(self._serve, self._deliver, walk)

@@ -2,9 +2,11 @@
 
 import time
 
+import pytest
 import trio
 
-from crdtstats.network.bitswap import Bitswap
+from crdtstats.network.bitswap import Bitswap, _Peer
+from crdtstats.network.bitswap_wire import Entry, Message, block_part, want_entry
 from tests.network.conftest import cid_of_block
 from tests.network.foreign import foreign_host, until
 
@@ -93,3 +95,50 @@ def test_what_one_peer_lacks_is_asked_of_another(alice, bob, noise):
 
     with_bitswap(alice, Store(), scenario)
     assert alice.got[cid][1] == bob.node.peer_id
+
+
+@pytest.mark.parametrize("sooner", [True, False], ids=["have first", "block first"])
+def test_who_asks_for_presence_and_block_at_once_gets_the_block(sooner, noise):
+    """boxo does, in a session: the second question comes while the first one is being answered."""
+    block = noise(5000)
+    cid = cid_of_block(block)
+    bitswap = Bitswap(None, None, None)
+    state = _Peer("theirs")
+
+    second = [Entry(cid, have_only=not sooner)]
+
+    async def find_slowly(cids):
+        if second:
+            bitswap._take_wants(state, Message(entries=[second.pop()]))
+        return {cid: block}
+
+    async def main():
+        bitswap._blocks = find_slowly
+        bitswap._take_wants(state, Message(entries=[Entry(cid, have_only=sooner)]))
+        said = []
+        while state.owed:
+            said += await bitswap._answers(state)
+        assert block_part(cid, block) in said
+        assert not state.theirs
+
+    trio.run(main)
+
+
+def test_a_peer_that_restarted_is_asked_again_at_once(noise):
+    """Its new connection comes before the old one is known to be dead."""
+    cid = cid_of_block(noise(100))
+
+    async def main():
+        async with trio.open_nursery() as nursery:
+            bitswap = Bitswap(None, None, None)
+            bitswap._nursery = nursery
+            bitswap._peers["theirs"] = state = _Peer("theirs")
+            bitswap.want([cid])
+            assert list(state.lines) == [cid]
+            state.lines.clear()  # said to its life before
+            bitswap.connected("theirs")
+            assert not state.lines
+            bitswap.connected("theirs", again=True)
+            assert state.lines == {cid: want_entry(cid)}
+
+    trio.run(main)

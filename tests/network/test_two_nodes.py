@@ -130,3 +130,16 @@ def test_observers_learn_of_peers_already_there(alice, bob):
     seen = threading.Event()
     alice.node.on_peer(lambda peer, there: seen.set() if there and peer == bob.node.peer_id else None)
     assert seen.wait(5)
+
+
+def test_a_block_inside_its_cid_is_delivered_without_a_question(alice, noise):
+    block = noise(100)
+    inline = b"\x01\x70\x00" + bytes([len(block)]) + block
+    raw = b"\x01\x55\x00\x00"  # an empty block is one too
+    alice.node.exchange.want([inline, raw])
+    alice.wait_blocks([inline, raw])
+    assert (alice.got[inline], alice.got[raw]) == ((block, None), (b"", None))
+    torn = b"\x01\x70\x00" + bytes([len(block)]) + block[:50]
+    alice.node.exchange.want([torn])
+    assert torn not in alice.got
+    alice.node.exchange.cancel([torn])

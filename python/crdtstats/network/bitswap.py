@@ -97,8 +97,13 @@ class Bitswap:
 
     # ---- connections
 
-    def connected(self, peer: Any) -> None:
-        if peer not in self._peers and self._nursery is not None:
+    def connected(self, peer: Any, *, again: bool = False) -> None:
+        """A peer is there; ``again``: by one more connection, so it may have restarted and know no want of ours."""
+        if again and (known := self._peers.get(peer)) is not None:
+            known.lines.update((cid, wire.want_entry(cid)) for cid in known.asked)
+            self._ask_presence(known)
+            known.poke()
+        elif peer not in self._peers and self._nursery is not None:
             self._peers[peer] = state = _Peer(peer)
             self._nursery.start_soon(self._write, state)
             self._ask_presence(state)
@@ -154,6 +159,10 @@ class Bitswap:
     @property
     def wanted(self) -> int:
         return len(self._wants)
+
+    def stuck(self) -> list[bytes]:
+        """What is wanted and no connected peer has."""
+        return [want.cid for want in self._wants.values() if want.retry_at]
 
     def _done(self, cid: bytes, source: Any = None) -> None:
         for peer in self._wants.pop(cid).tried:
@@ -281,6 +290,8 @@ class Bitswap:
                 state.theirs.pop(entry.cid, None)
                 state.owed.pop(entry.cid, None)
             elif len(state.theirs) < STANDING_WANTS_MAX or entry.cid in state.theirs:
+                if state.theirs.get(entry.cid) is False:
+                    entry.have_only = False  # it still waits for the block itself
                 state.theirs[entry.cid] = entry.have_only
                 state.owed[entry.cid] = entry
         if state.owed:
@@ -294,17 +305,19 @@ class Bitswap:
         size = 0
         for entry in batch:
             block = found.get(entry.cid)
+            if entry.cid not in state.theirs or entry.cid in state.owed:
+                continue  # cancelled meanwhile, or asked again, for the block itself perhaps: answered then
             if entry.cid not in found or (size and block and size + len(block) > BATCH_BYTES):
-                if entry.cid in state.theirs:
-                    state.owed[entry.cid] = entry
+                state.owed[entry.cid] = entry
                 continue
             if block is None:
                 if entry.tell_missing:
                     parts.append(wire.presence_part(entry.cid, False))
             elif entry.have_only and len(block) > INLINE_BYTES_MAX:
                 parts.append(wire.presence_part(entry.cid, True))
-                state.theirs.pop(entry.cid, None)
-            elif state.theirs.pop(entry.cid, None) is not None:  # not cancelled meanwhile
+                del state.theirs[entry.cid]
+            else:
+                del state.theirs[entry.cid]
                 parts.append(wire.block_part(entry.cid, block))
                 size += len(block)
                 self.counts["served"] += 1

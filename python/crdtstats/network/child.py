@@ -38,7 +38,7 @@ def _run(connection: socket.socket, parent: int) -> int:
     kind, payload = _read_frame(connection)
     if kind != Kind.START:
         return 1
-    seed, text, *peers = unpack(payload)
+    seed, psk, text, *peers = unpack(payload)
     given = json.loads(text)
     sys.path += [entry for entry in given["path"] if entry not in sys.path]
     libp2p_level = logging.DEBUG if given["libp2p_log"] else logging.CRITICAL + 1
@@ -51,7 +51,7 @@ def _run(connection: socket.socket, parent: int) -> int:
     # From here on all that matters comes as frames; the library prints, and stderr is the parent's memory.
     with open(os.devnull, "wb") as nothing:
         os.dup2(nothing.fileno(), 2)
-    settings = Settings(seed, given["listen"], [peer.decode() for peer in peers], parent)
+    settings = Settings(seed, psk, given["listen"], [peer.decode() for peer in peers], given["dht"], parent)
 
     async def life() -> None:
         stream = trio.SocketStream(trio.socket.from_stdlib_socket(connection))

@@ -58,6 +58,8 @@ class NetworkNode:
         topic: subscribed from the start; others with ``subscribe_raw``.
         listen: multiaddrs to listen on; a port that the system chose is kept over restarts of the child.
         peers: multiaddrs with ``/p2p/``; kept connected. Several for one peer are tried in turn.
+        psk: 32 bytes, the key of a private network; it goes the same way.
+        dht: look for blocks that no connected peer has in the DHT, and be found there.
         check_block: called with (CID, block) for each block before it is delivered, raises ``RemoteError``
             on a mismatch. The child has checked already: ``None`` leaves it at that.
         signer: signs for ``Host.sign``; by default ``crdtstats._core.Identity`` of ``identity``.
@@ -77,10 +79,14 @@ class NetworkNode:
         peers: Sequence[str] = (),
         check_block: CheckBlock | None = None,
         *,
+        psk: bytes | None = None,
+        dht: bool = False,
         signer: Signer | None = None,
     ) -> None:
         self._peer_id = peer_id_of(identity)
         self._seed = bytes(identity[4:36])
+        self._psk = psk or b""
+        self._dht = dht
         self._signer = signer if signer is not None else _core_signer(identity)
         for address in peers:
             _check_address(address)
@@ -367,12 +373,14 @@ class NetworkNode:
     def _start_frame(self) -> bytes:
         settings = {
             "listen": self._bound or self._listen,
+            "dht": self._dht,
             "path": sys.path,
             "level": log.getEffectiveLevel(),
             "libp2p_log": logging.getLogger("crdtstats.network.libp2p").isEnabledFor(logging.DEBUG),
         }
         return frame(
-            Kind.START, pack([self._seed, json.dumps(settings).encode(), *(p.encode() for p in self._known)])
+            Kind.START,
+            pack([self._seed, self._psk, json.dumps(settings).encode(), *(p.encode() for p in self._known)]),
         )
 
     def _read(self, child: Child) -> None:

@@ -38,6 +38,19 @@ def uvarint(value: int) -> bytes:
     return bytes(out)
 
 
+def inline_block(cid: bytes) -> bytes | None:
+    """The block that an identity CID is itself; ``None`` for any other CID."""
+    if cid[:1] != b"\x01":
+        return None
+    try:
+        _, position = read_uvarint(cid, 1)  # codec
+        code, position = read_uvarint(cid, position)
+        size, position = read_uvarint(cid, position)
+    except (IndexError, ValueError):
+        return None
+    return cid[position:] if code == 0 and len(cid) == position + size else None
+
+
 def prefix_of(cid: bytes) -> bytes:
     """Version, codec, hash and digest length of ``cid``, as bitswap sends them with a block.
 
@@ -57,6 +70,7 @@ __all__ = [
     "RemoteError",
     "check_block",
     "cid_of",
+    "inline_block",
     "prefix_of",
     "read_uvarint",
     "uvarint",

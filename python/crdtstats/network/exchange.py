@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from crdtstats.errors import ClosedError, RemoteError
 from crdtstats.network.confirmation import Confirmation
+from crdtstats.network.content import inline_block
 from crdtstats.network.frames import Kind, frame, pack
 from crdtstats.protocols import DeliverBlock, ServeBlock, WalkBlocks
 
@@ -90,6 +91,9 @@ class NetworkExchange:
                 cid = bytes(given)
                 if not CID_BYTES_MIN <= len(cid) <= CID_BYTES_MAX:
                     self.counts["refused"] += 1  # peers would take our whole message for malformed
+                    continue
+                if (inline := inline_block(cid)) is not None:
+                    self._hand_over(cid, inline, None)  # nobody else needs to be asked
                     continue
                 early = self._early.pop(cid, None)
                 if early is not None:

@@ -66,7 +66,7 @@ class Fetcher:
         await self._link.send(Kind.CONFIRMED, pack([str(peer).encode(), *cids]))
 
     def connected(self, peer: Any) -> None:
-        self.bitswap.connected(peer)
+        self.bitswap.connected(peer, again=True)
 
     def disconnected(self, peer: Any) -> None:
         self._no_walk.pop(peer, None)

@@ -9,6 +9,7 @@ import weakref
 from collections.abc import Iterable
 from typing import Any
 
+import libp2p.network.swarm as swarm_module
 import libp2p.peer.peerstore as peerstore_module
 import libp2p.pubsub.gossipsub as gossipsub_module
 import libp2p.pubsub.pubsub as pubsub_module
@@ -26,6 +27,9 @@ from libp2p.pubsub.pubsub import Pubsub
 from libp2p.pubsub.validators import PUBSUB_SIGNING_PREFIX
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
 from libp2p.security.noise.transport import Transport as Noise
+from libp2p.stream_muxer.yamux.yamux import YamuxStream
+
+from crdtstats.network.psk import PrivateNetwork, ProtectedConnection
 
 log = logging.getLogger("crdtstats.network.hardened")
 
@@ -46,6 +50,10 @@ def patch() -> None:
     # The signed peer record is compared, and often signed anew, for every single message sent.
     gossipsub_module.env_to_send_in_RPC = _cached_record
     pubsub_module.env_to_send_in_RPC = _cached_record
+    # The library's private networks are compatible with nobody's.
+    swarm_module.new_protected_conn = _protect
+    # Credit for every read: the sender answers each with a frame as small, ten times as many as needed.
+    YamuxStream._auto_tune_and_send_window_update = _release_by_halves
     # The stock reader awaits one stream read for each byte of a varint.
     pubsub_module.read_varint_prefixed_bytes_limited = _read_buffered
 
@@ -60,6 +68,22 @@ def _cached_record(host: Any) -> tuple[bytes, bool]:
     if kept is None or now - kept[0] > RECORD_KEEP_S:
         kept = _records[host] = (now, _stock_record(host))
     return kept[1]
+
+
+def _protect(connection: Any, private: PrivateNetwork) -> ProtectedConnection:
+    return private.protect(connection)
+
+
+async def _release_by_halves(self: Any, *, bytes_read: int = 0) -> None:
+    """Give back what was read once it is half of the window, as Go does: the other half keeps the sender busy."""
+    del bytes_read
+    async with self.window_lock:
+        buffered = len(self.conn.stream_buffers.get(self.stream_id, b""))
+        read = self.target_recv_window - (self.recv_window + buffered)
+        if read <= 0 or read < self._grow_threshold():
+            return
+        increment = self._grow_to_delta(buffered) + self._apply_autotune_epoch(buffered)
+    await self.send_window_update(increment, skip_lock=True)
 
 
 async def _read_buffered(stream: Any, limit: int) -> bytes:
@@ -113,6 +137,12 @@ class HardenedPubsub(Pubsub):
             await quietly(stream.reset())
             self._handle_dead_peer(peer)
 
+    def _forget_all_subscriptions(self, peer_id: ID) -> None:
+        """Stock does so whenever any stream of the peer ends, also one of its life before this one: a peer that
+        restarted says what it subscribes to once, and would never hear from us again."""
+        if not self._peer_is_connected(peer_id):
+            super()._forget_all_subscriptions(peer_id)
+
     async def write_msg(self, stream: Any, rpc_msg: Any) -> bool:
         # Replayed messages are written beside the peer's queue, and a write of more than 64 KiB is not
         # atomic: two at a time leave a stream that nobody can read.
@@ -164,11 +194,14 @@ class HardenedGossipSub(GossipSub):
                 await trio.sleep(1)
 
 
-def make_host(seed: bytes) -> Any:
+def make_host(seed: bytes, private: PrivateNetwork | None = None) -> Any:
     """A host that speaks noise only: stock also accepts plaintext, unauthenticated."""
     pair = create_new_key_pair(seed)
     security = {NOISE: Noise(pair, noise_privkey=create_noise_key_pair().private_key)}
-    return new_host(key_pair=pair, sec_opt=security)
+    host = new_host(key_pair=pair, sec_opt=security)
+    network: Any = host.get_network()
+    network.psk = private  # only handed on, to `new_protected_conn`
+    return host
 
 
 def make_pubsub(host: Any) -> tuple[HardenedPubsub, HardenedGossipSub]:

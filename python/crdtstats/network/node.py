@@ -21,6 +21,7 @@ from crdtstats.network.fetcher import Fetcher
 from crdtstats.network.frames import Kind, pack, unpack
 from crdtstats.network.link import ParentLink
 from crdtstats.network.pacing import Pacer
+from crdtstats.network.psk import PrivateNetwork
 from crdtstats.network.redial import Redial
 
 log = logging.getLogger("crdtstats.network.node")
@@ -37,8 +38,12 @@ class Settings:
     """What the parent sends first."""
 
     seed: bytes
+    psk: bytes
+    """Of a private network; empty: an open one."""
     listen: Sequence[str]
     peers: Sequence[str]
+    dht: bool
+    """Be a server of the DHT, and look there for blocks that no connected peer has."""
     parent: int
     """Process id of the parent."""
 
@@ -52,11 +57,12 @@ class Node(INotifee):
         self._pubsub: Any = None
         self._topics: set[str] = set()
         self._messages = 0
+        self._private = PrivateNetwork(settings.psk) if settings.psk else None
 
     async def run(self) -> None:
         """Raises ``OSError`` or a libp2p error when it cannot listen; anything else is a bug."""
         hardened.patch()
-        self._host = host = hardened.make_host(self._settings.seed)
+        self._host = host = hardened.make_host(self._settings.seed, self._private)
         self._pubsub, gossip = hardened.make_pubsub(host)
         listen = [Multiaddr(address) for address in self._settings.listen]
         async with host.run(listen_addrs=listen):
@@ -79,6 +85,7 @@ class Node(INotifee):
         self._nursery = nursery
         self._fetcher = fetcher = Fetcher(host, self._link, nursery)
         self._redial = Redial(host, nursery)
+        self._routing = await self._route(nursery, fetcher) if self._settings.dht else None
         self._pacer = Pacer(self._publish)
         await nursery.start(fetcher.bitswap.run)
         network = host.get_network()
@@ -103,6 +110,13 @@ class Node(INotifee):
                 return
             await self._obey(kind, payload)
 
+    async def _route(self, nursery: trio.Nursery, fetcher: Fetcher) -> Any:
+        from crdtstats.network.routing import Routing  # late: 60 ms that most networks have no use for
+
+        routing = Routing(self._host, nursery, fetcher.bitswap.stuck)
+        nursery.start_soon(routing.run)
+        return routing
+
     async def _obey(self, kind: int, payload: bytes) -> None:
         if kind == Kind.PUBLISH:
             topic, data = unpack(payload)
@@ -113,7 +127,10 @@ class Node(INotifee):
         elif kind == Kind.CANCEL:
             self._fetcher.cancel(unpack(payload))
         elif kind == Kind.HAVE:
-            self._fetcher.have(unpack(payload))
+            cids = unpack(payload)
+            self._fetcher.have(cids)
+            if self._routing is not None:
+                self._routing.have(cids)
         elif kind == Kind.CONFIRM:
             self._fetcher.confirm(unpack(payload))
         elif kind == Kind.SUBSCRIBE:
@@ -162,6 +179,8 @@ class Node(INotifee):
     async def connected(self, network: Any, conn: Any) -> None:
         peer = conn.muxed_conn.peer_id
         self._fetcher.connected(peer)
+        if self._routing is not None:
+            self._routing.connected(peer)
         await self._link.send(Kind.PEER, b"\1", str(peer).encode())
 
     async def disconnected(self, network: Any, conn: Any) -> None:
@@ -186,6 +205,8 @@ class Node(INotifee):
                 "publish_dropped": self._pacer.dropped,
                 "parent_behind_dropped": self._link.dropped,
                 "dials": self._redial.attempts,
+                "dht": {} if self._routing is None else self._routing.counts,
+                "refused": {} if self._private is None else self._private.refused,
             }
             self._link.offer(Kind.STATUS, json.dumps(status).encode())
             await trio.sleep(STATUS_S)

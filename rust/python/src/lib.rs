@@ -15,6 +15,7 @@ mod ids;
 mod keys;
 mod memory;
 mod process;
+mod psk;
 mod signer;
 mod table;
 mod turn;
@@ -27,6 +28,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add("__version__", env!("CARGO_PKG_VERSION"))?;
     wire::register(m)?;
     process::register(m)?;
+    psk::register(m)?;
     engine::register(m)?;
     counters::register(m)?;
     hot::register(m)?;
