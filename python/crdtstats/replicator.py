@@ -28,8 +28,9 @@ RETRY_DELAY_S = 0.2
 RETRY_DELAY_S_MAX = 5.0
 INBOX_MAX = 4096
 """Payloads and blocks that wait to be merged. More are dropped: they are announced, or asked for, again."""
-LARGE_FLUSH_BYTES = 32 << 20
-"""After a flush of so many bytes of blocks the memory that it took is given back to the system."""
+LARGE_FLUSH_BYTES = 4 << 20
+"""After flushes of so many bytes of blocks the memory that they took is given back to the system: when somebody
+waited for the flush, or all is quiet. It takes milliseconds, in which others may wait for memory."""
 MERGE_MAX = 256
 """Payloads and blocks merged in one step: a flush that is due does not wait for more."""
 WALK_BLOCKS_MAX = 2048
@@ -80,6 +81,7 @@ class Replicator:
         self._retry_s = RETRY_DELAY_S
         self.dropped: dict[str, int] = {}
         self.served = 0
+        self._untrimmed = 0
         self.last_flush: dict[str, Any] = {}
         self._written: dict[str, bytes] = {}
         self._leaving = False
@@ -158,8 +160,12 @@ class Replicator:
             return now_s
         return min(due, self._engine.due_ms() / 1000) if self._broadcaster is not None else due
 
-    def flush(self, now_s: float) -> None:
+    def flush(self, now_s: float, *, asked: bool = False) -> None:
         """Make everything counted so far durable and hand it to the broadcaster.
+
+        Args:
+            now_s: the time.
+            asked: somebody waits for it; memory is given back at once.
 
         Raises:
             UnavailableError: the datastore refuses; everything stays dirty.
@@ -179,10 +185,16 @@ class Replicator:
                     break
             self._flushed_at = now_s
             self._dirty_since = None
-        if size >= LARGE_FLUSH_BYTES:
-            plan = None
-            self._engine.trim_memory()
+        del plan
+        self._untrimmed += size
+        if asked:
+            self._trim()
         self._carry(now_s)
+
+    def _trim(self) -> None:
+        if self._untrimmed >= LARGE_FLUSH_BYTES:
+            self._engine.trim_memory()
+            self._untrimmed = 0
 
     def wrote(self, plan: _core.FlushPlan) -> None:
         """These nodes were stored: their last one is its author's newest."""
@@ -258,6 +270,7 @@ class Replicator:
 
     def _flush_when_due(self, now_s: float) -> float:
         if not self._engine.is_dirty():
+            self._trim()
             self._dirty_since = None
             return max(self._retry_at, now_s) if self._unstored else float("inf")
         if self._dirty_since is None:

@@ -216,7 +216,7 @@ class Running:
         return self.replicator.step(now_s)
 
     def flush(self) -> None:
-        self.replicator.flush(self._clock())
+        self.replicator.flush(self._clock(), asked=True)
 
     def addrs(self, timeout_s: float) -> tuple[str, ...]:
         """Where peers reach us, once the host listens; ``()`` where it never will. Raises ``UnavailableError``."""

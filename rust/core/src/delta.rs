@@ -14,6 +14,10 @@ pub const NATIVE_FIELD: u64 = 100;
 /// Field of Delta that holds the signature, as its very last bytes.
 pub const SIGNATURE_FIELD: u64 = 101;
 
+/// Room for tags and lengths of an element, and for all that is no element: a guess that spares growing.
+const ELEMENT_OVERHEAD_BYTES: usize = 12;
+const OVERHEAD_BYTES: usize = 512;
+
 /// The greatest kind of node that this version knows.
 pub const KIND_MAX: u64 = 2;
 
@@ -172,7 +176,14 @@ fn decode_element(message: &[u8]) -> Result<Element<'_>, WireError> {
 
 /// The bytes of a delta without signature: defaults omitted, fields in order of their numbers.
 pub(crate) fn encode(delta: &Delta<'_>) -> Vec<u8> {
-    let mut out = Vec::new();
+    let texts = |elements: &[Element<'_>]| -> usize {
+        let bytes = elements
+            .iter()
+            .map(|e| e.key.len() + e.id.len() + e.value.len());
+        bytes.sum::<usize>() + elements.len() * ELEMENT_OVERHEAD_BYTES
+    };
+    let most = texts(&delta.elements) + texts(&delta.tombstones) + OVERHEAD_BYTES;
+    let mut out = Vec::with_capacity(most);
     for (field, elements) in [(1, &delta.elements), (2, &delta.tombstones)] {
         for element in elements {
             push_element(&mut out, field, element);

@@ -153,10 +153,11 @@ pub fn is_exact_form(block: &[u8], node: &Node<'_>) -> bool {
         return false;
     }
     let delta = delta::encode(&node.delta);
-    let mut unsigned = Vec::with_capacity(block.len());
-    push_links(&mut unsigned, &node.links);
-    varint::push(&mut unsigned, (DATA_FIELD << 3) | 2);
-    varint::push(&mut unsigned, (delta.len() + signature::FIELD_BYTES) as u64);
-    unsigned.extend_from_slice(&delta);
-    block.len() == unsigned.len() + signature::FIELD_BYTES && block.starts_with(&unsigned)
+    let mut before = Vec::new();
+    push_links(&mut before, &node.links);
+    varint::push(&mut before, (DATA_FIELD << 3) | 2);
+    varint::push(&mut before, (delta.len() + signature::FIELD_BYTES) as u64);
+    let rest = block.strip_prefix(before.as_slice());
+    let signature = rest.and_then(|rest| rest.strip_prefix(delta.as_slice()));
+    signature.is_some_and(|signature| signature.len() == signature::FIELD_BYTES)
 }

@@ -16,6 +16,9 @@ pub trait Batch<'k> {
     /// Ask the processor to fetch what [`Batch::text`] reads.
     fn prefetch(&self, token: usize);
 
+    /// Whether the object of a token is likely to come again: others are not kept.
+    fn may_come_again(&self, token: usize) -> bool;
+
     /// The text of the key that a token stands for.
     ///
     /// # Errors
@@ -83,7 +86,7 @@ impl Engine {
                                 journal.find_or_insert(key).map_err(EngineError::from)?
                             }
                         };
-                        if cache.wants(token) {
+                        if batch.may_come_again(token) && cache.wants(token) {
                             kept.kept.push(token);
                             kept.dropped.extend(cache.keep(token, slot));
                         }

@@ -74,6 +74,8 @@ impl Engine {
                 ..plan.clone()
             }));
         }
+        // What was counted comes into the totals now, where nobody waits for it, and its list does not grow for ever.
+        self.bring_in(&mut self.core(), None);
         if series.left == 0 {
             // The cursors first, then the values: a stored cursor never runs ahead of its counts.
             series.cursors = self.counting(None).all_cursors();

@@ -11,7 +11,7 @@ use std::sync::{MutexGuard, TryLockError};
 /// With more slots to bring in than this, a read is no short call any more: about 50 µs.
 const SHORT_READ_SLOTS: usize = 1024;
 /// How many keys' totals are on their way from memory while one is moved.
-const AHEAD: usize = 16;
+const AHEAD: usize = 32;
 
 fn net((incr, decr): (u64, u64)) -> i128 {
     i128::from(incr) - i128::from(decr)

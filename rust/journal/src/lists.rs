@@ -6,7 +6,7 @@ use crate::record::{DIRTY, DIRTY_DECR, DIRTY_INCR, META_AT, Meta, NOTE_AT, SOLE,
 use crate::slot::{Dirty, Slot, Unread};
 
 /// How many records are on their way from memory while one is worked on.
-const AHEAD: usize = 16;
+const AHEAD: usize = 32;
 
 impl Journal {
     /// Takes the oldest slots off the unread list, about a thousand at most; none when it is empty.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 /// Items of a piece. A piece is what one `take` gives at most; it bounds how long a writer waits for a taker.
-const PIECE: usize = 1024;
+const PIECE: usize = 512;
 
 /// Oldest first, so that "take as many as there are now" takes exactly what was there. In pieces: a push never moves
 /// what is there, and what was taken gives its memory back.

@@ -43,6 +43,11 @@ impl<'py> Batch<'py> for Objects<'py> {
         prefetch(token);
     }
 
+    fn may_come_again(&self, token: usize) -> bool {
+        // SAFETY: as in `text`. The batch holds one reference itself.
+        unsafe { ffi::Py_REFCNT(token as *mut ffi::PyObject) > 1 }
+    }
+
     fn text(&self, token: usize) -> Result<&'py str, Refused> {
         // SAFETY: the token is the address of an object that somebody holds for the length of the call, which is shorter
         // than 'py: no Python code runs meanwhile. A str never changes, and neither does its UTF-8 form.
