@@ -89,7 +89,7 @@ pub struct Paths {
     key_index: Index,
     /// Keys with a text outside that are not in the index: all from here on that have one.
     indexed: usize,
-    large: FxHashMap<u32, i128>,
+    pub(crate) large: FxHashMap<u32, i128>,
     pub(crate) rooms: Vec<Room>,
     pub(crate) room_index: Index,
     pub(crate) texts: Texts,

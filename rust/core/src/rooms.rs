@@ -163,15 +163,25 @@ impl Paths {
         .flatten()
     }
 
-    /// (key, value) of all keys, in the order in which they came. The fastest way over all of them: one array.
-    pub fn all(&self) -> impl Iterator<Item = (KeyId, i128)> + '_ {
-        (0..).map(KeyId).zip(&self.keys).map(|(id, key)| {
-            let value = match key.value {
-                LARGE => self.value(id),
-                value => i128::from(value),
-            };
-            (id, value)
-        })
+    /// Offers every key whose value is not below the floor, which is what the last offer gave. The fastest way over all
+    /// keys: one array, and a comparison for nearly all of them.
+    pub fn offer_all(&self, mut offer: impl FnMut(KeyId, i128) -> i128) {
+        let mut floor = i128::MIN;
+        for (&key, &value) in &self.large {
+            floor = offer(KeyId(key), value);
+        }
+        let small = |floor: i128| i64::try_from(floor.max(i128::from(i64::MIN))).ok();
+        let Some(mut low) = small(floor) else {
+            return; // no other value reaches it
+        };
+        for (id, key) in (0..).map(KeyId).zip(&self.keys) {
+            if key.value >= low && key.value != LARGE {
+                match small(offer(id, i128::from(key.value))) {
+                    Some(floor) => low = floor,
+                    None => return,
+                }
+            }
+        }
     }
 
     /// Whether a key is in or below a room.

@@ -242,11 +242,13 @@ impl State {
         let keys = self.paths.key_count();
         if self.paths.keys_in(room) < keys / WALKED_RATIO {
             let keys = self.paths.keys_below(room);
-            keys.for_each(|key| top.offer(key, self.paths.value(key), |_| true));
+            for key in keys {
+                top.offer(key, self.paths.value(key), |_| true);
+            }
         } else {
             let is_below = |key| room == RoomId::ROOT || self.paths.is_below(key, room);
-            let all = self.paths.all();
-            all.for_each(|(key, value)| top.offer(key, value, is_below));
+            self.paths
+                .offer_all(|key, value| top.offer(key, value, is_below));
         }
         let best = top.best.into_sorted_vec().into_iter();
         best.map(|(Reverse(value), key)| (key, value)).collect()
@@ -265,13 +267,17 @@ struct Top<'a> {
 }
 
 impl Top<'_> {
-    #[inline]
-    fn offer(&mut self, key: KeyId, value: i128, is_below: impl Fn(KeyId) -> bool) {
-        let is_worse =
-            self.best.len() == self.n && self.best.peek().is_some_and(|(worst, _)| value < worst.0);
-        if !is_worse && is_below(key) && self.not != Some(key) {
+    /// Gives the value below which no other key is of use.
+    fn offer(&mut self, key: KeyId, value: i128, is_below: impl Fn(KeyId) -> bool) -> i128 {
+        if value >= self.floor() && is_below(key) && self.not != Some(key) {
             self.take(key, value);
         }
+        self.floor()
+    }
+
+    fn floor(&self) -> i128 {
+        let worst = self.best.peek().filter(|_| self.best.len() == self.n);
+        worst.map_or(i128::MIN, |(worst, _)| worst.0)
     }
 
     #[inline(never)]
@@ -345,6 +351,20 @@ mod tests {
             assert_eq!(state.top("p", 0), []);
             assert_eq!(state.top("p/e", 3), [("p/e/f".into(), 1)]);
             assert_eq!(state.top("p", 9).len(), 5);
+            for generation in ["h", "i", "j"] {
+                let origin = state.origin("r", generation);
+                raise(&mut state, "p/a", origin, Side::Incr, u64::MAX);
+                raise(&mut state, "p/e/f", origin, Side::Decr, u64::MAX);
+            }
+            let names = |n| {
+                state
+                    .top("p", n)
+                    .into_iter()
+                    .map(|(key, _)| key)
+                    .collect::<Vec<_>>()
+            };
+            assert_eq!(names(2), ["p/a", "p/d"]);
+            assert_eq!(names(9), ["p/a", "p/d", "p/b", "p/c", "p/e/f"]);
         }
     }
 }
