@@ -19,8 +19,8 @@ use crate::generation::Generation;
 use crate::place::Place;
 
 pub(crate) const HEADER_BYTES: usize = 4096;
-/// The only version there is. Magic, version and their places stay for ever, so that any release can name another's.
-pub(crate) const VERSION: u32 = 1;
+/// Version 1 had no note before the text of a record; it was never released. Magic, version and their places stay for ever, so that any release can name another's.
+pub(crate) const VERSION: u32 = 2;
 /// Incompatible flags that this release knows: none yet.
 const KNOWN_FLAGS: u32 = 0;
 pub(crate) const SECTION_AT: usize = 2048;

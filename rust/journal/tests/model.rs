@@ -408,19 +408,19 @@ fn a_damaged_header_is_set_aside_and_a_later_format_is_left_alone() {
             Err(JournalError::Damaged { .. })
         ));
     }
-    let path = make();
-    fs::OpenOptions::new()
-        .write(true)
-        .open(&path)
-        .unwrap()
-        .write_all_at(&[2], 8)
-        .unwrap();
-    let before = fs::read(&path).unwrap();
-    assert!(matches!(
-        Leftover::open(&path),
-        Err(JournalError::Version { version: 2, .. })
-    ));
-    assert_eq!(fs::read(&path).unwrap(), before);
+    // One of a newer release, and one whose records had another form.
+    for other in [3u8, 1] {
+        let path = make();
+        let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+        file.write_all_at(&[other], 8).unwrap();
+        let before = fs::read(&path).unwrap();
+        assert!(matches!(
+            Leftover::open(&path),
+            Err(JournalError::Version { version, .. }) if version == u32::from(other)
+        ));
+        assert_eq!(fs::read(&path).unwrap(), before);
+        fs::remove_file(&path).unwrap();
+    }
 }
 
 #[test]
