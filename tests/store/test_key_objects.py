@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import crdtstats
+from crdtstats.errors import UsageError
 
 MANY = 150_000
 """More objects than a store keeps in mind at once."""
@@ -103,3 +104,33 @@ def test_one_text_in_many_objects_is_one_key(tmp_path: Path) -> None:
                 stats.update([form], [-1])
                 stats.update(dict.fromkeys(forms[:1], 2))
         assert dict(stats.items()) == {"a/é": 3 * len(forms) * (1 - 2 + 3 - 1 + 2)}
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_a_batch_leaves_the_garbage_collector_as_it_was(tmp_path: Path, enabled: bool) -> None:
+    class Counts:
+        """What is collected may count, too: never in the middle of a batch."""
+
+        def __init__(self) -> None:
+            self.me = self
+
+        def __del__(self) -> None:
+            stats.increment("collected")
+
+    thresholds = gc.get_threshold()
+    with crdtstats.open(tmp_path / "stats.d") as stats:
+        try:
+            gc.set_threshold(1)
+            (gc.enable if enabled else gc.disable)()
+            for n in range(300):
+                Counts()
+                with pytest.raises(UsageError, match="UTF-8"):
+                    stats.update(["good", f"bad-{n}-\ud800"])
+                stats.update(["good"])
+                assert gc.isenabled() == enabled
+            gc.enable()
+            gc.collect()
+        finally:
+            gc.set_threshold(*thresholds)
+            gc.enable()
+        assert dict(stats.items()) == {"collected": 300, "good": 300}

@@ -76,6 +76,31 @@ unsafe fn utf8<'py>(_py: Python<'py>, object: *mut ffi::PyObject) -> Option<&'py
     }
 }
 
+/// Keeps the garbage collector from running: what it collects may run Python code, which must not count on this store,
+/// nor let another thread have its turn, while the counters are locked. A key that is no UTF-8 makes an exception, and
+/// up to Python 3.11 that is an occasion to collect.
+struct NoCollection<'py> {
+    _py: Python<'py>,
+    was_on: bool,
+}
+
+impl<'py> NoCollection<'py> {
+    fn new(py: Python<'py>) -> Self {
+        // SAFETY: attached.
+        let was_on = unsafe { ffi::PyGC_Disable() } == 1;
+        NoCollection { _py: py, was_on }
+    }
+}
+
+impl Drop for NoCollection<'_> {
+    fn drop(&mut self) {
+        if self.was_on {
+            // SAFETY: attached, as `_py` says.
+            unsafe { ffi::PyGC_Enable() };
+        }
+    }
+}
+
 pub fn count(
     engine: &Engine,
     batch: &Bound<'_, PyAny>,
@@ -140,7 +165,10 @@ fn add_tokens(
     amounts: Option<&[Amount]>,
 ) -> PyResult<()> {
     let mut kept = Kept::default();
-    let added = engine.add_tokens(turn, tokens, amounts, &Objects(py), &mut kept);
+    let added = {
+        let _quiet = NoCollection::new(py);
+        engine.add_tokens(turn, tokens, amounts, &Objects(py), &mut kept)
+    };
     // SAFETY: all tokens are addresses of objects that live; what is dropped was kept by this call or an earlier one.
     unsafe {
         kept.kept.into_iter().for_each(|token| hold(py, token));
