@@ -156,7 +156,7 @@ class Replicator:
         self._merge_inbox()
         self._carry(now_s)
         due = self._flush_when_due(now_s)
-        if self._inbox:
+        if self._inbox and not self._leaving:
             return now_s
         return min(due, self._engine.due_ms() / 1000) if self._broadcaster is not None else due
 
