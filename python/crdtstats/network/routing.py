@@ -23,6 +23,8 @@ SEARCH_AGAIN_S = 30.0
 SEARCHES_MAX = 4
 """At a time, and blocks looked for in one round: who has one of them has the others too, as a rule."""
 PROVIDERS_MAX = 8
+ADDRESSES_MAX = 8
+"""Of one provider: whoever answered a search may have named any number of them."""
 SEARCH_TIMEOUT_S = 20.0
 PROVIDE_TIMEOUT_S = 20.0
 PROVIDE_AGAIN_S = 10.0
@@ -99,7 +101,7 @@ class Routing:
 
     async def _dial(self, info: PeerInfo) -> None:
         """Whoever connects is asked for all that is wanted: nothing else needs to be told."""
-        for address in info.addrs:
+        for address in info.addrs[:ADDRESSES_MAX]:
             if info.peer_id in self._host.get_connected_peers():
                 return
             self.counts["dialled"] += 1
