@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from crdtstats.protocols import Datastore
 
 FORMAT_KEY = "/format"
-FORMAT = b"crdtstats 1"
+FORMAT = b"crdtstats 2"
+"""Layout of the keys, and form of the nodes. In 1, which no release wrote, they were signed over their bytes."""
 BLOCKS_PREFIX = "/blocks"
 OWN_PREFIX = "/own"
 CURSORS_KEY = "/cursors"
@@ -38,7 +39,7 @@ class Storage:
         """Mark a new datastore as ours; refuse one of another format.
 
         Raises:
-            DataError: it holds something else, or was written by a newer version.
+            DataError: it holds something else, or was written by a newer or an older version.
         """
         try:
             found = self._datastore.get(FORMAT_KEY)
@@ -46,7 +47,11 @@ class Storage:
             self._write([(FORMAT_KEY, FORMAT)])
             return
         if found != FORMAT:
-            raise DataError(f"the datastore has format {found!r}, this version reads {FORMAT!r}", found=found)
+            raise DataError(
+                f"the datastore has format {found!r}, this version of crdtstats reads {FORMAT!r} alone: "
+                "open it with the version that wrote it, nothing was changed",
+                found=found,
+            )
 
     def blocks(self) -> Iterator[tuple[bytes, bytes]]:
         """Yield (CID, block) of every stored block."""

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import crdtstats
+from crdtstats.datastores import MemoryDatastore
 from crdtstats.errors import ClosedError, CounterOverflowError, DataError, UnavailableError, UsageError
 from crdtstats.store import CRDTStatsStore
 from tests.datastores.faulty import FaultyDatastore, NoBatch
@@ -185,6 +186,26 @@ def test_a_datastore_that_is_none_is_damaged(tmp_path: Path) -> None:
     (tmp_path / "stats.d" / "blocks.sqlite").write_bytes(b"garbage" * 1000)
     with pytest.raises(DataError):
         crdtstats.open(tmp_path / "stats.d")
+
+
+@pytest.mark.parametrize("found", [b"crdtstats 1", b"crdtstats 3", b""])
+def test_a_datastore_of_another_format_is_refused_by_name_and_left_alone(
+    tmp_path: Path, found: bytes
+) -> None:
+    datastore = MemoryDatastore()
+    with crdtstats.open(tmp_path / "stats.d", datastore=datastore) as stats:
+        stats.increment("a", 3)
+    kept = dict(datastore.query("/"))
+    datastore.put("/format", found)
+    with pytest.raises(
+        DataError, match=r"format .* this version of crdtstats reads b'crdtstats 2'"
+    ) as caught:
+        crdtstats.open(tmp_path / "stats.d", datastore=datastore)
+    assert caught.value.found == found
+    assert dict(datastore.query("/")) == {**kept, "/format": found}
+    datastore.put("/format", b"crdtstats 2")
+    with crdtstats.open(tmp_path / "stats.d", datastore=datastore) as stats:
+        assert stats.get("a") == 3
 
 
 def test_a_torn_block_is_named_and_dropped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from blake3 import blake3
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -193,7 +194,8 @@ def signature(block: bytes, node: Decoded, topic: str) -> tuple[str, str | None]
     if s >= L or is_small_order(key) or is_small_order(r):
         return "invalid", None
     topic_bytes = topic.encode()
-    message = b"crdtstats/node/1" + len(topic_bytes).to_bytes(2, "big") + topic_bytes + block[:at]
+    unsigned = blake3(block[:at]).digest()
+    message = b"crdtstats/node/2" + len(topic_bytes).to_bytes(2, "big") + topic_bytes + unsigned
     try:
         Ed25519PublicKey.from_public_bytes(key).verify(block[-64:], message)
     except (InvalidSignature, ValueError):

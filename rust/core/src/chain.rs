@@ -113,8 +113,8 @@ impl Section {
                 dag_name: target.dag_name,
                 native: Some(Native::delta(author.as_bytes(), self.nonce, sequence)),
             };
-            let block = node::encode_signed(&links, &delta, target.signer, target.topic)?;
-            let cid = Cid::of(target.hash, &block);
+            let (cid, block) =
+                node::encode_signed(&links, &delta, target.signer, target.topic, target.hash)?;
             let links = std::mem::replace(&mut links, vec![cid.clone()]);
             out.push(Built {
                 cid,

@@ -3,6 +3,7 @@
 use crate::base;
 use crate::error::WireError;
 pub use crate::hash::HashKind;
+use crate::hashed::Hashed;
 use crate::limits::CID_BYTES_MAX;
 use crate::varint;
 use std::fmt;
@@ -127,7 +128,11 @@ impl Cid {
     /// The version 1 CID of a DAG node.
     #[must_use]
     pub fn of(hash: HashKind, block: &[u8]) -> Self {
-        Self::build(1, DAG_PB, hash.code(), &hash.digest(block))
+        Self::of_digest(hash, &hash.digest(block))
+    }
+
+    pub(crate) fn of_digest(hash: HashKind, digest: &[u8]) -> Self {
+        Self::build(1, DAG_PB, hash.code(), digest)
     }
 
     /// The CID of a block that came with a bitswap prefix (version, codec, hash function, digest length).
@@ -245,8 +250,16 @@ impl Cid {
     /// # Errors
     /// It is not, or the hash function is not taken.
     pub fn check(&self, block: &[u8]) -> Result<(), WireError> {
+        self.check_hashed(&Hashed::new(block))
+    }
+
+    /// As [`Cid::check`], of a block whose signature is looked at next: one pass over it may do for both.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn check_hashed(&self, block: &Hashed<'_>) -> Result<(), WireError> {
         let kind = self.hash_kind()?;
-        if kind.digest(block) == self.digest() {
+        if block.digest(kind) == self.digest() {
             Ok(())
         } else {
             Err(WireError::WrongHash {

@@ -3,6 +3,7 @@
 use crate::delta::Native;
 use crate::element_key::{self, ElementKey, Side, is_signed_generation};
 use crate::error::WireError;
+use crate::hashed::Hashed;
 use crate::key;
 use crate::limits::LINKS_MAX;
 use crate::node::{self, Node};
@@ -66,15 +67,15 @@ pub enum Verdict<'a> {
 ///
 /// # Errors
 /// The block is no DAG node at all: the peer that sent it is at fault.
-pub fn judge<'a>(rules: &Rules, block: &'a [u8]) -> Result<Verdict<'a>, WireError> {
-    let node = node::decode(block)?;
+pub fn judge<'a>(rules: &Rules, block: &Hashed<'a>) -> Result<Verdict<'a>, WireError> {
+    let node = node::decode(block.bytes())?;
     let signature = signature::verify(block, &node, &rules.topic);
     let author = match &signature {
         Signature::Valid(author) => Some(author.clone()),
         _ => None,
     };
     if rules.native
-        && let Some(refusal) = refuse_native(block, &node, &signature)
+        && let Some(refusal) = refuse_native(block.bytes(), &node, &signature)
     {
         return Ok(Verdict::Refuse(refusal));
     }
@@ -96,11 +97,11 @@ pub fn judge<'a>(rules: &Rules, block: &'a [u8]) -> Result<Verdict<'a>, WireErro
 ///
 /// # Errors
 /// The block is no DAG node at all.
-pub fn judge_stored<'a>(rules: &Rules, block: &'a [u8]) -> Result<Verdict<'a>, WireError> {
+pub fn judge_stored<'a>(rules: &Rules, block: &Hashed<'a>) -> Result<Verdict<'a>, WireError> {
     if !rules.native {
         return judge(rules, block);
     }
-    let node = node::decode(block)?;
+    let node = node::decode(block.bytes())?;
     let native = node.delta.native.as_ref();
     let author = native.and_then(|native| PeerId::from_bytes(native.author).ok());
     let newer = native.is_some_and(Native::is_from_newer_version);

@@ -14,6 +14,7 @@ pub mod effects;
 pub mod element_key;
 pub mod error;
 mod hash;
+pub mod hashed;
 pub mod identity;
 pub mod judge;
 pub mod key;

@@ -1,6 +1,6 @@
 //! DAG nodes: links and a delta in dag-pb.
 
-use crate::cid::Cid;
+use crate::cid::{Cid, HashKind};
 use crate::delta::{self, Delta};
 use crate::error::WireError;
 use crate::identity::Signer;
@@ -109,7 +109,7 @@ pub fn encode(links: &[Cid], delta: &Delta<'_>) -> Vec<u8> {
     out
 }
 
-/// The block of a signed node: links in the order given, then the delta, which ends with the signature.
+/// The block of a signed node, and its CID: links in the order given, then the delta, which ends with the signature.
 ///
 /// # Errors
 /// The signer refuses.
@@ -118,7 +118,8 @@ pub fn encode_signed(
     delta: &Delta<'_>,
     signer: &dyn Signer,
     topic: &str,
-) -> Result<Vec<u8>, WireError> {
+    hash: HashKind,
+) -> Result<(Cid, Vec<u8>), WireError> {
     let delta = delta::encode(delta);
     let mut out = Vec::with_capacity(delta.len() + links.len() * 64 + 128);
     push_links(&mut out, links);
@@ -126,12 +127,8 @@ pub fn encode_signed(
     // The lengths in front count the signature in.
     varint::push(&mut out, (delta.len() + signature::FIELD_BYTES) as u64);
     out.extend_from_slice(&delta);
-    let message = signature::message(topic, &out)?;
-    let signed = signer.sign(&message).map_err(|error| WireError::Sign {
-        reason: error.to_string(),
-    })?;
-    signature::push_field(&mut out, &signed);
-    Ok(out)
+    let cid = signature::seal(&mut out, topic, signer, hash)?;
+    Ok((cid, out))
 }
 
 /// Whether a block is, byte for byte, what this version writes: links first, sorted and unique, defaults omitted, clean

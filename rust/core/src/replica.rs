@@ -10,6 +10,7 @@ use crate::cid::Cid;
 use crate::dag::Dag;
 pub use crate::effects::{Changes, Config, Effects, Flush};
 use crate::error::WireError;
+use crate::hashed::Hashed;
 use crate::judge::{Judged, Rules, Verdict, judge, judge_stored};
 use crate::limits::DAG_NAME_BYTES_TAKEN_MAX;
 use crate::merge::{OwnSeen, merge_elements};
@@ -141,8 +142,9 @@ impl Replica {
     /// # Errors
     /// The block does not match its CID, or is no DAG node: it is damaged.
     pub fn load(&mut self, cid: &Cid, block: &[u8]) -> Result<(), WireError> {
-        cid.check(block)?;
-        if let Verdict::Keep(judged) = judge_stored(&self.config.rules, block)? {
+        let hashed = Hashed::new(block);
+        cid.check_hashed(&hashed)?;
+        if let Verdict::Keep(judged) = judge_stored(&self.config.rules, &hashed)? {
             self.take(cid, block.len(), &judged, None, true);
         }
         Ok(())
@@ -281,10 +283,11 @@ impl Replica {
         block: &[u8],
         dag_name: Option<&str>,
     ) -> Result<(), WireError> {
-        cid.check(block)
+        let hashed = Hashed::new(block);
+        cid.check_hashed(&hashed)
             .inspect_err(|_| self.count("block-not-its-cid"))?;
         let rules = self.config.rules.clone();
-        match judge(&rules, block).inspect_err(|_| self.count("block-undecodable")) {
+        match judge(&rules, &hashed).inspect_err(|_| self.count("block-undecodable")) {
             Ok(Verdict::Keep(judged)) => {
                 if judged
                     .author

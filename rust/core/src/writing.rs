@@ -10,6 +10,7 @@ use crate::dag::HeadInfo;
 use crate::effects::{Changes, Flush};
 use crate::element_key::{self, Side};
 use crate::error::WireError;
+use crate::hashed::Hashed;
 use crate::identity::Signer;
 use crate::judge::{Verdict, judge};
 use crate::peer_id::PeerId;
@@ -29,7 +30,7 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// Turn changes into nodes. Cost: mostly hashing their bytes, three times.
+    /// Turn changes into nodes. Cost: mostly writing and hashing their bytes.
     ///
     /// # Errors
     /// The signer refuses, or the height or sequence has reached its end.
@@ -130,7 +131,9 @@ impl Replica {
         for built in &flush.blocks {
             if flush.live {
                 self.take_own(flush, built);
-            } else if let Verdict::Keep(judged) = judge(&self.config.rules, &built.block)? {
+            } else if let Verdict::Keep(judged) =
+                judge(&self.config.rules, &Hashed::new(&built.block))?
+            {
                 self.take(&built.cid, built.block.len(), &judged, None, true);
             }
         }

@@ -9,6 +9,7 @@ use crdtstats_core::broadcast::{self, Head};
 use crdtstats_core::cid::{Cid, HashKind};
 use crdtstats_core::delta::{Delta, Element, Native};
 use crdtstats_core::element_key::{self, ElementKey, Side};
+use crdtstats_core::hashed::Hashed;
 use crdtstats_core::identity::Identity;
 use crdtstats_core::peer_id::PeerId;
 use crdtstats_core::signature::{Signature, verify};
@@ -97,7 +98,7 @@ fn known<'a>(delta: &Delta<'a>) -> Delta<'a> {
 /// Every decoder on the same bytes; what decodes must survive every question that one can ask.
 fn decode_all(bytes: &[u8]) {
     if let Ok(node) = node::decode(bytes) {
-        let _ = verify(bytes, &node, TOPIC);
+        let _ = verify(&Hashed::new(bytes), &node, TOPIC);
         let _ = node::is_exact_form(bytes, &node);
         for element in node.delta.elements.iter().chain(&node.delta.tombstones) {
             let clean = key::clean(element.key);
@@ -150,11 +151,14 @@ fn nodes_come_back_as_they_were() {
         let read = node::decode(&block).unwrap();
         assert_eq!((&read.links, &read.delta), (&links, &delta));
         if delta.native.is_some() {
-            let block = node::encode_signed(&links, &delta, &*AUTHOR, TOPIC).unwrap();
+            let hash = *u.choose(&HASHES)?;
+            let signed = node::encode_signed(&links, &delta, &*AUTHOR, TOPIC, hash);
+            let (cid, block) = signed.unwrap();
+            assert_eq!(cid, Cid::of(hash, &block));
             let read = node::decode(&block).unwrap();
             assert_eq!((&read.links, &read.delta), (&links, &delta));
             assert_eq!(
-                verify(&block, &read, TOPIC),
+                verify(&Hashed::new(&block), &read, TOPIC),
                 Signature::Valid(AUTHOR.peer_id().clone())
             );
         }
@@ -175,7 +179,9 @@ fn a_changed_signed_block_is_never_valid() {
             )),
             ..delta
         };
-        let block = node::encode_signed(&some_cids(u)?, &delta, &*AUTHOR, TOPIC).unwrap();
+        let hash = *u.choose(&HASHES)?;
+        let signed = node::encode_signed(&some_cids(u)?, &delta, &*AUTHOR, TOPIC, hash);
+        let (_, block) = signed.unwrap();
         let mut changed = block.clone();
         mutate(u, &mut changed)?;
         decode_all(&changed);
@@ -183,7 +189,7 @@ fn a_changed_signed_block_is_never_valid() {
             && let Ok(node) = node::decode(&changed)
         {
             assert!(!matches!(
-                verify(&changed, &node, TOPIC),
+                verify(&Hashed::new(&changed), &node, TOPIC),
                 Signature::Valid(_)
             ));
         }

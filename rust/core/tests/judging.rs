@@ -85,7 +85,9 @@ impl<'a> Said<'a> {
             native: self.sign.then_some(native),
         };
         let block = if self.sign {
-            node::encode_signed(&[], &delta, self.author, self.topic).unwrap()
+            let hash = HashKind::Blake3;
+            let signed = node::encode_signed(&[], &delta, self.author, self.topic, hash);
+            signed.unwrap().1
         } else {
             node::encode(&[], &delta)
         };

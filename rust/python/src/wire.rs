@@ -5,6 +5,7 @@ use crdtstats_core::broadcast::{self, Head};
 use crdtstats_core::cid::{Cid, HashKind};
 use crdtstats_core::delta::{Delta, Element};
 use crdtstats_core::error::WireError;
+use crdtstats_core::hashed::Hashed;
 use crdtstats_core::limits::{BLOCK_BYTES_TAKEN_MAX, BROADCAST_BYTES_TAKEN_MAX};
 use crdtstats_core::signature::{self, Signature};
 use crdtstats_core::{key, node};
@@ -213,11 +214,13 @@ fn decode_node<'py>(
     bool,
 )> {
     let node = node::decode(block).map_err(bad_bytes(py))?;
-    let signature = topic.map(|topic| match signature::verify(block, &node, topic) {
-        Signature::Valid(author) => ("valid", Some(author.to_string())),
-        Signature::Unsigned => ("unsigned", None),
-        Signature::Invalid => ("invalid", None),
-    });
+    let signature = topic.map(
+        |topic| match signature::verify(&Hashed::new(block), &node, topic) {
+            Signature::Valid(author) => ("valid", Some(author.to_string())),
+            Signature::Unsigned => ("unsigned", None),
+            Signature::Invalid => ("invalid", None),
+        },
+    );
     let bytes = |bytes: &[u8]| PyBytes::new(py, bytes).unbind();
     let native = node.delta.native.map(|native| {
         let newer = native.is_from_newer_version();

@@ -6,7 +6,7 @@ pub fn forged(cases: &mut Cases) {
     let (alice, name) = (alice(), alice().peer_id().to_string());
     let key = counter_key("likes/post1", &alice);
     let base = delta(alice.peer_id(), &name, &key);
-    let good = node::encode_signed(&links(1), &base, &alice, NATIVE).unwrap();
+    let good = signed(&alice, NATIVE, &link_bytes(1), &delta_bytes(&base));
     let (body, end) = good.split_at(good.len() - 67);
     let raw = delta_bytes(&base);
     cases.add(
@@ -22,6 +22,23 @@ pub fn forged(cases: &mut Cases) {
         Says::Invalid,
     );
     cases.add("native node in warpnet", WARPNET, &good, Says::Invalid);
+    let raw_under = |domain: &[u8]| -> Vec<u8> {
+        let topic_len = (NATIVE.len() as u16).to_be_bytes();
+        let message = [domain, &topic_len, NATIVE.as_bytes(), body].concat();
+        [body, &[0xaa, 6, 0x40], &alice.sign(&message)].concat()
+    };
+    cases.add(
+        "signed over its bytes under the first domain",
+        NATIVE,
+        &raw_under(b"crdtstats/node/1"),
+        Says::Invalid,
+    );
+    cases.add(
+        "signed over its bytes, not their hash",
+        NATIVE,
+        &raw_under(b"crdtstats/node/2"),
+        Says::Invalid,
+    );
     let mut carry = 0_u16;
     let over: Vec<u8> = end[35..]
         .iter()

@@ -7,7 +7,8 @@ pub fn honest(cases: &mut Cases) {
     let key = counter_key("likes/post1", &alice);
     let base = delta(alice.peer_id(), &name, &key);
     let sign = |links: &[Cid], delta: &Delta<'_>, topic| {
-        node::encode_signed(links, delta, &alice, topic).unwrap()
+        let signed = node::encode_signed(links, delta, &alice, topic, HashKind::Blake3);
+        signed.unwrap().1
     };
     cases.add(
         "native, first node",

@@ -11,6 +11,7 @@ mod reframed;
 
 use crdtstats_core::cid::{Cid, HashKind};
 use crdtstats_core::delta::{Delta, Element, Native};
+use crdtstats_core::hashed::Hashed;
 use crdtstats_core::identity::Identity;
 use crdtstats_core::judge::{Rules, judge_element};
 use crdtstats_core::node;
@@ -95,10 +96,10 @@ fn frame(links: &[u8], delta: &[u8], after: usize) -> Vec<u8> {
 
 fn message(topic: &str, unsigned: &[u8]) -> Vec<u8> {
     [
-        b"crdtstats/node/1",
+        b"crdtstats/node/2",
         &(topic.len() as u16).to_be_bytes()[..],
         topic.as_bytes(),
-        unsigned,
+        blake3::hash(unsigned).as_bytes(),
     ]
     .concat()
 }
@@ -143,7 +144,7 @@ impl Cases {
             "{name}: {decoded:?}"
         );
         if let Ok(node) = decoded {
-            let signature = verify(block, &node, topic);
+            let signature = verify(&Hashed::new(block), &node, topic);
             let (word, author) = match &signature {
                 Signature::Valid(author) => ("valid", Some(author.to_string())),
                 Signature::Unsigned => ("unsigned", None),
