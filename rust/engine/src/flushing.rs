@@ -68,10 +68,15 @@ impl Engine {
     }
 
     /// Build the nodes of everything dirty, or give again what was built and not confirmed. `None`: nothing to do.
+    /// `hurried`: somebody waits, so [`Engine::catch_up`] is called later.
     ///
     /// # Errors
     /// The signer refuses; everything stays dirty.
-    pub fn begin_flush(&self, signer: &dyn Signer) -> Result<Option<Plan>, EngineError> {
+    pub fn begin_flush(
+        &self,
+        signer: &dyn Signer,
+        hurried: bool,
+    ) -> Result<Option<Plan>, EngineError> {
         // One at a time.
         let mut series = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(plan) = &self.core().pending {
@@ -80,8 +85,9 @@ impl Engine {
                 ..plan.clone()
             }));
         }
-        // What was counted comes into the totals now, where nobody waits for it, and its list does not grow for ever.
-        self.bring_in(&mut self.core(), None);
+        if !hurried {
+            self.catch_up();
+        }
         if series.left == 0 {
             // The cursors first, then the values: a stored cursor never runs ahead of its counts.
             series.cursors = self.counting(None).all_cursors();
@@ -117,6 +123,12 @@ impl Engine {
         };
         core.pending = Some(plan.clone());
         Ok(Some(plan))
+    }
+
+    /// Bring what was counted into the totals, where nobody waits for it: its list does not grow for ever, and the next
+    /// read finds little to do.
+    pub fn catch_up(&self) {
+        self.bring_in(&mut self.core(), None);
     }
 
     /// About so many of what is dirty, the longest listed ones, in the order of the journal.
