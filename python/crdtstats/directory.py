@@ -1,7 +1,8 @@
 """The data directory of one replica: who it is, where it lives, which network it belongs to, and its lock.
 
 Files: ``format`` (version) · ``lock`` · ``identity`` (private key) · ``place`` (where the identity file lived) ·
-``network`` (topic) · ``keys/`` (older identities, for their journals) · ``journal/`` · ``blocks.sqlite``.
+``network`` (topic) · ``keys/`` (older identities, for their journals) · ``journal/`` · ``blocks.sqlite`` and, for large
+batches, ``blocks.sqlite-values/``.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ FORMAT_VERSION = 1
 RECORD_BYTES_MAX = 4096
 """Of ``format`` and ``network``: what is longer is not ours."""
 
-_OURS = ("identity", "place", "network", "keys", "journal", "blocks.sqlite")
+_OURS = ("identity", "place", "network", "keys", "journal", "blocks.sqlite", "blocks.sqlite-values")
 _HARMLESS = ("lock", "lost+found")
 """What may lie in a directory at its first open: a lock of a crashed first open, and what mkfs makes."""
 

@@ -82,6 +82,7 @@ class Replicator:
         self.dropped: dict[str, int] = {}
         self.served = 0
         self._untrimmed = 0
+        self._hurried = False
         self.last_flush: dict[str, Any] = {}
         self._written: dict[str, bytes] = {}
         self._leaving = False
@@ -172,7 +173,7 @@ class Replicator:
         """
         blocks = size = 0
         with self._flush_lock:
-            while (plan := self._engine.begin_flush(self._signer)) is not None:
+            while (plan := self._engine.begin_flush(self._signer, asked)) is not None:
                 self._storage.put_flush(plan.author or "", plan.blocks, plan.cursors)
                 self._engine.flush_stored()
                 self.wrote(plan)
@@ -188,8 +189,11 @@ class Replicator:
         del plan
         self._untrimmed += size
         if asked:
+            self._hurried = True
             self._trim()
         self._carry(now_s)
+        if asked and size >= LARGE_FLUSH_BYTES:
+            self._wake()  # the totals are brought up to date beside the caller, who need not wait
 
     def _trim(self) -> None:
         if self._untrimmed >= LARGE_FLUSH_BYTES:
@@ -269,6 +273,9 @@ class Replicator:
             self._count("broadcast-refused")
 
     def _flush_when_due(self, now_s: float) -> float:
+        if self._hurried:
+            self._hurried = False
+            self._engine.catch_up()
         if not self._engine.is_dirty():
             self._trim()
             self._dirty_since = None

@@ -13,6 +13,7 @@ import pytest
 
 from crdtstats.datastores import SQLiteDatastore
 from crdtstats.datastores.sqlite import FREE_PAGES_KEPT
+from crdtstats.datastores.sqlite_schema import SCHEMA_VERSION
 from crdtstats.errors import ClosedError, CrdtStatsError, DataError, UnavailableError
 
 
@@ -81,10 +82,10 @@ def test_another_programs_file_is_refused_and_untouched(path: Path) -> None:
 def test_a_newer_version_is_refused_by_number(path: Path) -> None:
     SQLiteDatastore(path).close()
     with raw(path) as connection:
-        connection.execute("PRAGMA user_version = 2")
-    with pytest.raises(DataError, match="format 2") as caught:
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+    with pytest.raises(DataError, match=f"format {SCHEMA_VERSION + 1}") as caught:
         SQLiteDatastore(path)
-    assert caught.value.version == 2
+    assert caught.value.version == SCHEMA_VERSION + 1
 
 
 @pytest.mark.parametrize("content", [b"no database at all", b"SQLite format 3\0" + b"\xff" * 5000])

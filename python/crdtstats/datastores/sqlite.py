@@ -1,4 +1,4 @@
-"""The default datastore: one SQLite file."""
+"""The default datastore: an SQLite file, and beside it the values of large batches."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from types import TracebackType
 from typing import Any
 
 from crdtstats.datastores.clean import below, changes, clean, entry
-from crdtstats.datastores.sqlite_schema import prepare, translated
-from crdtstats.errors import ClosedError, UsageError
+from crdtstats.datastores.sqlite_schema import immediate, prepare, translated
+from crdtstats.datastores.sqlite_values import Row, ValueFiles
+from crdtstats.errors import ClosedError, CrdtStatsError, UsageError
 
 BUSY_TIMEOUT_S = 5.0
 """How long a call waits for another process that holds the file (a backup, a shell)."""
@@ -29,6 +30,12 @@ FREE_PAGES_KEPT = 256
 FREE_PAGES_PER_BATCH = 64
 """Free pages given back by one batch: moves 1 MiB at most, so that no batch becomes slow by it."""
 
+ROW = "SELECT key, value, file, at, size FROM entry WHERE key = ?"
+PUT = """
+    INSERT INTO entry (key, value, file, at, size) VALUES (?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE
+    SET value = excluded.value, file = excluded.file, at = excluded.at, size = excluded.size
+"""
+
 _log = logging.getLogger("crdtstats.datastores")
 
 
@@ -36,7 +43,9 @@ class SQLiteDatastore:
     """Bytes under ``/``-clean keys in one SQLite file. Any thread may call.
 
     One connection under one lock, write-ahead log, ``synchronous=FULL``: when ``put``, ``delete`` or
-    ``batch`` returns, power loss keeps it (one fsync each, so prefer one batch to many puts).
+    ``batch`` returns, power loss keeps it (one fsync each, so prefer one batch to many puts). A batch with more than
+    ``APART_BYTES_MIN`` of large values lays them into a file of the directory ``<path>-values``, which belongs to the
+    SQLite file as its log does: copy both, or neither.
 
     Errors: ``UnavailableError`` while another process holds the file, when the disk is full or the file
         cannot be opened or written; ``DataError`` for a damaged file, one of another program, or one of a
@@ -49,6 +58,7 @@ class SQLiteDatastore:
         self._lock = threading.Lock()
         self._process = os.getpid()
         self._path = Path(os.path.abspath(path))  # a later chdir must not matter
+        self._files = ValueFiles(self._path)
         if not self._path.parent.is_dir():
             raise UsageError(f"the directory of {self._path} is missing: make it first", path=str(self._path))
         with translated(self._path):
@@ -57,6 +67,7 @@ class SQLiteDatastore:
             )
             try:
                 prepare(connection, self._path)
+                self._tidy(connection)
             except BaseException:
                 connection.close()
                 raise
@@ -70,7 +81,13 @@ class SQLiteDatastore:
 
     def get(self, key: str) -> bytes:
         """The value of ``key``; raises ``KeyError`` when there is none."""
-        return self._one("SELECT value FROM entry WHERE key = ?", clean(key))
+        key = clean(key)
+        with self._open() as connection:
+            row = connection.execute(ROW, (key,)).fetchone()
+            value = None if row is None else self._value(connection, row)
+        if value is None:
+            raise KeyError(key)
+        return value
 
     def has(self, key: str) -> bool:
         """Whether ``key`` holds a value; reads no value."""
@@ -82,7 +99,7 @@ class SQLiteDatastore:
 
     def get_size(self, key: str) -> int:
         """Bytes in the value of ``key``, without reading it; raises ``KeyError`` when there is none."""
-        return self._one("SELECT length(value) FROM entry WHERE key = ?", clean(key))
+        return self._one("SELECT coalesce(size, length(value)) FROM entry WHERE key = ?", clean(key))
 
     def put(self, key: str, value: bytes) -> None:
         """Store ``value`` under ``key``, durably, in place of what was there."""
@@ -170,57 +187,79 @@ class SQLiteDatastore:
             raise KeyError(key)
         return row[0]
 
+    def _value(self, connection: sqlite3.Connection, row: Row) -> bytes | None:
+        """The value of a row; None where another process has removed it since."""
+        while True:
+            key, value, file, at, size = row
+            if file is None or at is None or size is None:
+                return value
+            found = self._files.read(file, at, size)
+            # What another process deletes it may punch out of the file after that: so whether it stands is asked last.
+            again = connection.execute(ROW, (key,)).fetchone()
+            if again is None:
+                return None
+            if again == row:
+                if found is None:
+                    raise self._files.missing(file)
+                return found
+            row = again
+
     def _write(self, puts: list[tuple[str, bytes]], deletes: list[str]) -> None:
         with self._open() as connection:
-            connection.execute("BEGIN IMMEDIATE")
             try:
-                connection.executemany(
-                    "INSERT INTO entry (key, value) VALUES (?, ?)"
-                    " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-                    puts,
-                )
-                connection.executemany("DELETE FROM entry WHERE key = ?", [(key,) for key in deletes])
-                connection.execute("COMMIT")
-            except BaseException:  # KeyboardInterrupt too: no transaction may stay open behind the lock
-                if connection.in_transaction:  # a full disk ends it by itself
-                    connection.execute("ROLLBACK")
+                with immediate(connection):
+                    connection.executemany(PUT, self._files.place(connection, puts))
+                    connection.executemany("DELETE FROM entry WHERE key = ?", [(key,) for key in deletes])
+            except BaseException:
+                self._tidy(connection)
                 raise
-            if deletes:
+            self._give_back(connection, bool(deletes))
+
+    def _tidy(self, connection: sqlite3.Connection) -> None:
+        """Remove what a batch that failed has left; that it cannot is not what the caller has to know."""
+        try:
+            self._files.sweep(connection)
+        except (sqlite3.Error, CrdtStatsError) as error:
+            _log.warning("files of an unfinished batch stay until the next open: %s", error)
+
+    def _give_back(self, connection: sqlite3.Connection, deleted: bool) -> None:
+        """Give space back to the disk; that it cannot is no failure of the batch, which is committed."""
+        try:
+            self._files.give_back(connection)
+            if deleted:
                 _shrink(connection)
+        except (sqlite3.Error, CrdtStatsError) as error:
+            _log.warning("could not give space back, a later batch will: %s", error)
 
     def _pages(self, after: str, last: str, keys_only: bool) -> Iterator[tuple[str, bytes]]:
-        value = "x''" if keys_only else "value"
-        statement = (
-            f"SELECT key, {value} FROM entry WHERE key > ? AND key < ? ORDER BY key LIMIT {PAGE_ENTRIES}"
-        )
+        columns = "key, x'', NULL, NULL, NULL" if keys_only else "key, value, file, at, size"
+        statement = f"SELECT {columns} FROM entry WHERE key > ? AND key < ? ORDER BY key LIMIT {PAGE_ENTRIES}"
         while True:
-            page: list[tuple[str, bytes]] = []
-            size = 0
-            with (
-                self._open() as connection,
-                contextlib.closing(connection.execute(statement, (after, last))) as rows,
-            ):
-                for row in rows:
-                    page.append(row)
-                    size += len(row[1])
-                    if size >= PAGE_BYTES:
-                        break
+            with self._open() as connection:
+                rows: list[Row] = []
+                size = 0
+                with contextlib.closing(connection.execute(statement, (after, last))) as found:
+                    for row in found:
+                        rows.append(row)
+                        size += row[4] or len(row[1])
+                        if size >= PAGE_BYTES:
+                            break
+                # Only now: while the query is open, nothing newer would be seen.
+                page = [(row[0], self._value(connection, row)) for row in rows]
             if not page:
                 return
-            yield from page
+            for key, value in page:
+                if value is not None:
+                    yield key, value
             after = page[-1][0]
 
 
 def _shrink(connection: sqlite3.Connection) -> None:
-    """Give free pages back to the disk; that it cannot is no failure of the batch, which is committed."""
-    try:
-        (free,) = connection.execute("PRAGMA freelist_count").fetchone()
-        if free > FREE_PAGES_KEPT:
-            count = min(free - FREE_PAGES_KEPT, FREE_PAGES_PER_BATCH)
-            # Not execute(): that steps once, which frees one page (test_deletes_give_space_back).
-            connection.executescript(f"PRAGMA incremental_vacuum({count})")
-    except sqlite3.Error as error:
-        _log.warning("could not give back free pages, a later batch will: %s", error)
+    (free,) = connection.execute("PRAGMA freelist_count").fetchone()
+    if free > FREE_PAGES_KEPT:
+        count = min(free - FREE_PAGES_KEPT, FREE_PAGES_PER_BATCH)
+        # Not execute(): that steps once, which frees one page (test_deletes_give_space_back).
+        connection.executescript(f"PRAGMA incremental_vacuum({count})")
 
 
 _inheritable: weakref.WeakSet[SQLiteDatastore] = weakref.WeakSet()

@@ -11,8 +11,8 @@ from crdtstats.errors import CrdtStatsError, DataError, InternalError, Unavailab
 
 APPLICATION_ID = int.from_bytes(b"crds")
 """In the file's header: ``file`` and every later version tell our files from others by it."""
-SCHEMA_VERSION = 1
-"""In ``user_version``. A reader refuses a greater one; a lesser one would be migrated here."""
+SCHEMA_VERSION = 2
+"""In ``user_version``. A reader refuses a greater one. 1 had all values in the file, and is brought to 2 at once."""
 
 LOG_BYTES_KEPT = 16 << 20
 """What a large batch leaves of the write-ahead log once that starts anew: the rest is given back."""
@@ -21,6 +21,22 @@ LOG_BYTES_KEPT = 16 << 20
 # lie in the key's own tree, each lookup would walk over their pages, and a key-only query would read them.
 # Keys lie in the index *and* in the table (some 60 bytes each): cheap beside the values.
 SCHEMA = "CREATE TABLE entry (key TEXT NOT NULL PRIMARY KEY, value BLOB NOT NULL)"
+
+# Values in files of their own (sqlite_values): where they are, which files there are, and what was deleted of them and
+# not given back to the disk yet.
+SCHEMA_OF_FILES = (
+    "ALTER TABLE entry ADD COLUMN file INTEGER",
+    "ALTER TABLE entry ADD COLUMN at INTEGER",
+    "ALTER TABLE entry ADD COLUMN size INTEGER",
+    "CREATE INDEX entry_file ON entry (file) WHERE file IS NOT NULL",
+    "CREATE TABLE file (number INTEGER PRIMARY KEY AUTOINCREMENT)",
+    "CREATE TABLE gone (file INTEGER NOT NULL, at INTEGER NOT NULL, size INTEGER NOT NULL)",
+    *(
+        f"CREATE TRIGGER gone_by_{verb} AFTER {verb} ON entry WHEN old.file IS NOT NULL"
+        " BEGIN INSERT INTO gone VALUES (old.file, old.at, old.size); END"
+        for verb in ("delete", "update")
+    ),
+)
 
 _UNAVAILABLE = {
     sqlite3.SQLITE_BUSY,
@@ -52,6 +68,7 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
     if _is_empty(connection):
         _create(connection)
     _check(connection, path)
+    _bring_to_two(connection)
     (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
     # Each commit syncs the log, so a batch survives power loss. Without WAL (a file system without shared
     # memory) there is a rollback journal, whose removal must be synced as well: EXTRA.
@@ -59,6 +76,19 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("PRAGMA fullfsync = ON")  # macOS, where fsync alone does not reach the disk
     connection.execute(f"PRAGMA journal_size_limit = {LOG_BYTES_KEPT}").fetchall()
     connection.execute("PRAGMA trusted_schema = OFF")
+
+
+@contextlib.contextmanager
+def immediate(connection: sqlite3.Connection) -> Generator[None]:
+    """A transaction that may write from its beginning, and is undone where the block raises."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:  # KeyboardInterrupt too: no transaction may stay open behind the lock
+        if connection.in_transaction:  # a full disk ends it by itself
+            connection.execute("ROLLBACK")
+        raise
 
 
 @contextlib.contextmanager
@@ -80,17 +110,11 @@ def _create(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
     connection.execute("PRAGMA encoding = 'UTF-8'")  # key order is byte order
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+    with immediate(connection):
         if _is_empty(connection):  # else another process was faster
             connection.execute(SCHEMA)
+            _add_files(connection)
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
 
 
 def _check(connection: sqlite3.Connection, path: Path) -> None:
@@ -101,14 +125,32 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
             "name another file, nothing was changed",
             path=str(path),
         )
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version != SCHEMA_VERSION:
+    version = _version(connection)
+    if not 1 <= version <= SCHEMA_VERSION:
         raise DataError(
             f"{path} has datastore format {version}, this version of crdtstats knows {SCHEMA_VERSION}: "
             "update crdtstats, nothing was changed",
             path=str(path),
             version=version,
         )
+
+
+def _bring_to_two(connection: sqlite3.Connection) -> None:
+    """What is there stays where it is; large batches that come are laid beside the file."""
+    if _version(connection) == 1:
+        with immediate(connection):
+            if _version(connection) == 1:  # else another process was faster
+                _add_files(connection)
+
+
+def _add_files(connection: sqlite3.Connection) -> None:
+    for statement in SCHEMA_OF_FILES:
+        connection.execute(statement)
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return connection.execute("PRAGMA user_version").fetchone()[0]
 
 
 def _application_id(connection: sqlite3.Connection) -> int:

@@ -2,11 +2,12 @@
 
 use crate::cid::{Cid, HashKind};
 use crate::dag::HeadInfo;
-use crate::delta::{Delta, Element, Native};
+use crate::delta::{self, Delta, Native};
+use crate::element_key::{self, Side};
 use crate::error::WireError;
 use crate::identity::Signer;
 use crate::limits::{BLOCK_BYTES_MAX, LINKS_MAX};
-use crate::node;
+use crate::node::Draft;
 
 /// A node of ours that is made, but not stored yet. A retry stores the same bytes.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -18,13 +19,6 @@ pub struct Built {
     pub sequence: u64,
 }
 
-/// One side of a sub-counter as it is written: the element key and the running total.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Written<'a> {
-    pub key: &'a str,
-    pub value: u64,
-}
-
 /// A section of one author's nodes: opened by a start of a store, numbered without gaps.
 #[derive(Clone, Copy, Debug)]
 pub struct Section {
@@ -33,7 +27,8 @@ pub struct Section {
 }
 
 /// Where and how nodes are written.
-pub struct Target<'a> {
+#[derive(Clone, Copy)]
+pub(crate) struct Target<'a> {
     pub dag_name: &'a str,
     pub topic: &'a str,
     pub hash: HashKind,
@@ -42,10 +37,10 @@ pub struct Target<'a> {
 
 /// Bytes of a node beside its elements and links: native fields, signature, dagName, lengths. Generous.
 const NODE_OVERHEAD_BYTES: usize = 512;
-/// Bytes of an element beside its key: tags, lengths, eight bytes of value.
-const ELEMENT_OVERHEAD_BYTES: usize = 20;
 /// Bytes of a link beside its CID.
 const LINK_OVERHEAD_BYTES: usize = 12;
+/// Bytes of an element beside its origin: the path, tags, lengths, value. A guess that spares growing.
+const ELEMENT_BYTES_ABOUT: usize = 64;
 
 impl Section {
     #[must_use]
@@ -68,74 +63,128 @@ impl Section {
     pub fn written(&self) -> u64 {
         self.written
     }
+}
 
-    /// Turn elements, in the order given, into as few nodes as the block limit allows: the first links to `heads`,
-    /// each further one to the one before. No sequence number is used where this fails.
-    ///
-    /// # Errors
-    /// The signer refuses, or the height or sequence has reached its end.
-    pub fn build(
-        &mut self,
-        target: &Target<'_>,
+/// Turns elements, in the order given, into as few nodes as the block limit allows: the first links to the heads, each
+/// further one to the one before. An element is written once, into the block that it belongs to.
+pub(crate) struct Writer<'a> {
+    target: Target<'a>,
+    section: Section,
+    /// `/<replica>/<generation>`.
+    origin: String,
+    height: u64,
+    links: Vec<Cid>,
+    /// The node that elements are added to, if it has one already.
+    node: Option<Draft>,
+    /// Bytes of elements that still fit it.
+    left: usize,
+    /// Elements that are still to come, about.
+    expected: usize,
+    built: Vec<Built>,
+}
+
+impl<'a> Writer<'a> {
+    pub(crate) fn new(
+        target: Target<'a>,
+        section: Section,
         heads: &[HeadInfo],
-        written: &[Written<'_>],
-    ) -> Result<Vec<Built>, WireError> {
-        let mut height = heads.iter().map(|h| h.height).max().unwrap_or(0);
+        origin: String,
+        expected: usize,
+    ) -> Self {
         let mut links: Vec<Cid> = heads.iter().map(|h| h.cid.clone()).collect();
         links.sort_unstable();
         links.truncate(LINKS_MAX); // the rest stay heads: the next flush links to them
-        let values: Vec<[u8; 8]> = written.iter().map(|w| w.value.to_be_bytes()).collect();
-        let elements: Vec<Element<'_>> = written
-            .iter()
-            .zip(&values)
-            .map(|(w, value)| Element {
-                key: w.key,
-                id: "",
-                value,
-            })
-            .collect();
-        let author = target.signer.peer_id();
-        let (mut out, mut rest, mut sequence) = (Vec::new(), elements.as_slice(), self.written);
-        while !rest.is_empty() {
-            let link_bytes: usize = links
-                .iter()
-                .map(|l| l.as_bytes().len() + LINK_OVERHEAD_BYTES)
-                .sum();
-            let (now, later) = rest.split_at(fitting(rest, link_bytes));
-            height = height.checked_add(1).ok_or(WireError::limit("height"))?;
-            sequence = sequence
-                .checked_add(1)
-                .ok_or(WireError::limit("sequence"))?;
-            let delta = Delta {
-                elements: now.to_vec(),
-                tombstones: Vec::new(),
-                priority: height,
-                dag_name: target.dag_name,
-                native: Some(Native::delta(author.as_bytes(), self.nonce, sequence)),
-            };
-            let (cid, block) =
-                node::encode_signed(&links, &delta, target.signer, target.topic, target.hash)?;
-            let links = std::mem::replace(&mut links, vec![cid.clone()]);
-            out.push(Built {
-                cid,
-                block,
-                links,
-                height,
-                sequence,
-            });
-            rest = later;
+        Writer {
+            target,
+            section,
+            origin,
+            height: heads.iter().map(|h| h.height).max().unwrap_or(0),
+            links,
+            node: None,
+            left: 0,
+            expected,
+            built: Vec::new(),
         }
-        self.written = sequence;
-        Ok(out)
     }
-}
 
-/// How many of `elements` fit one block; at least one.
-fn fitting(elements: &[Element<'_>], link_bytes: usize) -> usize {
-    let mut bytes = NODE_OVERHEAD_BYTES + link_bytes;
-    let over = elements.iter().position(|element| {
-        bytes += element.key.len() + ELEMENT_OVERHEAD_BYTES;
-        bytes > BLOCK_BYTES_MAX
-    });
-    over.unwrap_or(elements.len()).max(1)
+    /// Add the running total of one side of a sub-counter.
+    ///
+    /// # Errors
+    /// The signer refuses, or the height or sequence has reached its end.
+    pub(crate) fn push(&mut self, side: Side, path: &str, value: u64) -> Result<(), WireError> {
+        let key = [element_key::kind(side), path, &self.origin];
+        let len = delta::counter_len(key.iter().map(|part| part.len()).sum());
+        if self.node.is_some() && self.left < len {
+            self.close()?;
+        }
+        let node = match &mut self.node {
+            Some(node) => node,
+            None => {
+                let links = self
+                    .links
+                    .iter()
+                    .map(|l| l.as_bytes().len() + LINK_OVERHEAD_BYTES);
+                let beside = NODE_OVERHEAD_BYTES + links.sum::<usize>();
+                self.left = BLOCK_BYTES_MAX.saturating_sub(beside);
+                let about = self.origin.len() + ELEMENT_BYTES_ABOUT;
+                let elements = self.expected.saturating_mul(about).max(len).min(self.left);
+                self.node
+                    .insert(Draft::new(&self.links, elements + NODE_OVERHEAD_BYTES))
+            }
+        };
+        let key = [element_key::kind(side), path, &self.origin];
+        delta::push_counter(node.delta(), key, value);
+        self.left = self.left.saturating_sub(len);
+        self.expected = self.expected.saturating_sub(1);
+        Ok(())
+    }
+
+    /// The nodes, and the section as it is after them.
+    ///
+    /// # Errors
+    /// As of [`Writer::push`].
+    pub(crate) fn finish(mut self) -> Result<(Vec<Built>, Section), WireError> {
+        self.close()?;
+        Ok((self.built, self.section))
+    }
+
+    fn close(&mut self) -> Result<(), WireError> {
+        let Some(mut node) = self.node.take() else {
+            return Ok(());
+        };
+        let height = self
+            .height
+            .checked_add(1)
+            .ok_or(WireError::limit("height"))?;
+        let sequence = self
+            .section
+            .written
+            .checked_add(1)
+            .ok_or(WireError::limit("sequence"))?;
+        let Target {
+            dag_name,
+            topic,
+            hash,
+            signer,
+        } = self.target;
+        let author = signer.peer_id().as_bytes();
+        let rest = Delta {
+            priority: height,
+            dag_name,
+            native: Some(Native::delta(author, self.section.nonce, sequence)),
+            ..Delta::default()
+        };
+        delta::push(node.delta(), &rest);
+        let (cid, block) = node.seal(&self.links, signer, topic, hash)?;
+        let links = std::mem::replace(&mut self.links, vec![cid.clone()]);
+        (self.height, self.section.written) = (height, sequence);
+        self.built.push(Built {
+            cid,
+            block,
+            links,
+            height,
+            sequence,
+        });
+        Ok(())
+    }
 }

@@ -176,29 +176,38 @@ fn decode_element(message: &[u8]) -> Result<Element<'_>, WireError> {
 
 /// The bytes of a delta without signature: defaults omitted, fields in order of their numbers.
 pub(crate) fn encode(delta: &Delta<'_>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(encoded_len_about(delta));
+    push(&mut out, delta);
+    out
+}
+
+/// A guess that is rarely too low.
+pub(crate) fn encoded_len_about(delta: &Delta<'_>) -> usize {
     let texts = |elements: &[Element<'_>]| -> usize {
         let bytes = elements
             .iter()
             .map(|e| e.key.len() + e.id.len() + e.value.len());
         bytes.sum::<usize>() + elements.len() * ELEMENT_OVERHEAD_BYTES
     };
-    let most = texts(&delta.elements) + texts(&delta.tombstones) + OVERHEAD_BYTES;
-    let mut out = Vec::with_capacity(most);
-    for (field, elements) in [(1, &delta.elements), (2, &delta.tombstones)] {
-        for element in elements {
-            push_element(&mut out, field, element);
-        }
-    }
-    push_number_unless_zero(&mut out, 3, delta.priority);
-    push_bytes_unless_empty(&mut out, 4, delta.dag_name.as_bytes());
-    if let Some(native) = &delta.native {
-        push_bytes(&mut out, NATIVE_FIELD, &native.encode());
-    }
-    out
+    texts(&delta.elements) + texts(&delta.tombstones) + OVERHEAD_BYTES
 }
 
-fn push_element(out: &mut Vec<u8>, field: u64, element: &Element<'_>) {
-    let parts = [element.key.as_bytes(), element.id.as_bytes(), element.value];
+/// As [`encode`], at the end of `out`. What follows elements that are there already is a delta without elements.
+pub(crate) fn push(out: &mut Vec<u8>, delta: &Delta<'_>) {
+    for (field, elements) in [(1, &delta.elements), (2, &delta.tombstones)] {
+        for element in elements {
+            let parts = [element.key.as_bytes(), element.id.as_bytes(), element.value];
+            push_element(out, field, parts);
+        }
+    }
+    push_number_unless_zero(out, 3, delta.priority);
+    push_bytes_unless_empty(out, 4, delta.dag_name.as_bytes());
+    if let Some(native) = &delta.native {
+        push_bytes(out, NATIVE_FIELD, &native.encode());
+    }
+}
+
+fn push_element(out: &mut Vec<u8>, field: u64, parts: [&[u8]; 3]) {
     let len = (1..)
         .zip(parts)
         .filter(|(_, part)| !part.is_empty())
@@ -209,4 +218,22 @@ fn push_element(out: &mut Vec<u8>, field: u64, element: &Element<'_>) {
     for (number, part) in (1..).zip(parts) {
         push_bytes_unless_empty(out, number, part);
     }
+}
+
+/// Bytes of an element whose key has `key_len` bytes, and whose value has eight.
+pub(crate) fn counter_len(key_len: usize) -> usize {
+    bytes_len(1, bytes_len(1, key_len) + bytes_len(3, 8))
+}
+
+/// An element without id, its key in parts (not all of them empty), its value a running total.
+pub(crate) fn push_counter(out: &mut Vec<u8>, key: [&str; 3], value: u64) {
+    let key_len = key.iter().map(|part| part.len()).sum::<usize>();
+    crate::varint::push(out, (1 << 3) | 2);
+    crate::varint::push(out, (bytes_len(1, key_len) + bytes_len(3, 8)) as u64);
+    crate::varint::push(out, (1 << 3) | 2);
+    crate::varint::push(out, key_len as u64);
+    for part in key {
+        out.extend_from_slice(part.as_bytes());
+    }
+    push_bytes(out, 3, &value.to_be_bytes());
 }

@@ -38,13 +38,18 @@ pub fn encode(side: Side, data_key: &str, replica: &str, generation: &str) -> St
     out
 }
 
-/// As [`encode`], at the end of `out`.
-pub fn push(out: &mut String, side: Side, data_key: &str, replica: &str, generation: &str) {
-    let kind = match side {
+/// What the element keys of one side begin with, up to the data key.
+#[must_use]
+pub fn kind(side: Side) -> &'static str {
+    match side {
         Side::Incr => INCR,
         Side::Decr => DECR,
-    };
-    for part in [kind, data_key, "/", replica, "/", generation] {
+    }
+}
+
+/// As [`encode`], at the end of `out`.
+pub fn push(out: &mut String, side: Side, data_key: &str, replica: &str, generation: &str) {
+    for part in [kind(side), data_key, "/", replica, "/", generation] {
         out.push_str(part);
     }
 }

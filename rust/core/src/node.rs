@@ -89,6 +89,11 @@ fn decode_link(message: &[u8]) -> Result<Cid, WireError> {
     cid.ok_or(WireError::malformed(LINK, "it has no hash"))
 }
 
+fn links_len(links: &[Cid]) -> usize {
+    let len = |link: &Cid| bytes_len(LINKS_FIELD, bytes_len(1, link.as_bytes().len()) + 4);
+    links.iter().map(len).sum()
+}
+
 fn push_links(out: &mut Vec<u8>, links: &[Cid]) {
     for link in links {
         let hash = link.as_bytes();
@@ -120,15 +125,53 @@ pub fn encode_signed(
     topic: &str,
     hash: HashKind,
 ) -> Result<(Cid, Vec<u8>), WireError> {
-    let delta = delta::encode(delta);
-    let mut out = Vec::with_capacity(delta.len() + links.len() * 64 + 128);
-    push_links(&mut out, links);
-    varint::push(&mut out, (DATA_FIELD << 3) | 2);
-    // The lengths in front count the signature in.
-    varint::push(&mut out, (delta.len() + signature::FIELD_BYTES) as u64);
-    out.extend_from_slice(&delta);
-    let cid = signature::seal(&mut out, topic, signer, hash)?;
-    Ok((cid, out))
+    let mut draft = Draft::new(links, delta::encoded_len_about(delta));
+    delta::push(draft.delta(), delta);
+    draft.seal(links, signer, topic, hash)
+}
+
+/// Bytes of the length of most deltas that are written: from 16 KiB to 2 MiB.
+const USUAL_LEN_BYTES: usize = 3;
+
+/// A node whose delta is written straight into its block, behind room for what comes before it.
+pub(crate) struct Draft {
+    block: Vec<u8>,
+    room: usize,
+}
+
+impl Draft {
+    /// `delta_bytes`: about how many there will be.
+    pub(crate) fn new(links: &[Cid], delta_bytes: usize) -> Self {
+        let room = links_len(links) + varint::len(DATA_FIELD << 3) + USUAL_LEN_BYTES;
+        let mut block = Vec::with_capacity(room + delta_bytes + signature::FIELD_BYTES);
+        block.resize(room, 0);
+        Draft { block, room }
+    }
+
+    /// Where the delta is written.
+    pub(crate) fn delta(&mut self) -> &mut Vec<u8> {
+        &mut self.block
+    }
+
+    /// Put the links in front, and the signature behind.
+    pub(crate) fn seal(
+        mut self,
+        links: &[Cid],
+        signer: &dyn Signer,
+        topic: &str,
+        hash: HashKind,
+    ) -> Result<(Cid, Vec<u8>), WireError> {
+        let delta_len = self.block.len() - self.room + signature::FIELD_BYTES;
+        let mut head = Vec::with_capacity(self.room);
+        push_links(&mut head, links);
+        varint::push(&mut head, (DATA_FIELD << 3) | 2);
+        // The lengths in front count the signature in.
+        varint::push(&mut head, delta_len as u64);
+        // Moves what was written where the room was not guessed right: of small nodes only.
+        self.block.splice(..self.room, head);
+        let cid = signature::seal(&mut self.block, topic, signer, hash)?;
+        Ok((cid, self.block))
+    }
 }
 
 /// Whether a block is, byte for byte, what this version writes: links first, sorted and unique, defaults omitted, clean

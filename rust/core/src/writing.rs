@@ -4,11 +4,11 @@
 
 use crate::announce::pack;
 use crate::broadcast::Head;
-use crate::chain::{Built, Section, Target, Written};
+use crate::chain::{Built, Section, Target, Writer};
 use crate::cid::{Cid, HashKind};
 use crate::dag::HeadInfo;
 use crate::effects::{Changes, Flush};
-use crate::element_key::{self, Side};
+use crate::element_key::Side;
 use crate::error::WireError;
 use crate::hashed::Hashed;
 use crate::identity::Signer;
@@ -30,35 +30,64 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// Turn changes into nodes. Cost: mostly writing and hashing their bytes.
-    ///
-    /// # Errors
-    /// The signer refuses, or the height or sequence has reached its end.
-    pub fn build(mut self, signer: &dyn Signer, changes: &Changes) -> Result<Flush, WireError> {
-        let (mut keys, mut ends) = (String::new(), Vec::with_capacity(changes.len()));
-        for (path, side, value) in changes.iter() {
-            element_key::push(&mut keys, side, path, &self.replica, &self.generation);
-            ends.push((keys.len(), value));
-        }
-        let starts = std::iter::once(0).chain(ends.iter().map(|(end, _)| *end));
-        let lines = starts.zip(&ends).map(|(start, &(end, value))| Written {
-            key: keys.get(start..end).unwrap_or(""),
-            value,
-        });
-        let written: Vec<Written<'_>> = lines.collect();
+    /// Begin to write nodes of about so many elements.
+    #[must_use]
+    pub fn writer<'a>(&'a self, signer: &'a dyn Signer, expected: usize) -> FlushWriter<'a> {
         let target = Target {
             dag_name: &self.dag_name,
             topic: &self.topic,
             hash: self.hash,
             signer,
         };
-        let blocks = self.section.build(&target, &self.heads, &written)?;
-        Ok(Flush {
+        let origin = ["/", &self.replica, "/", &self.generation].concat();
+        FlushWriter {
             author: signer.peer_id().clone(),
             live: self.live,
+            nodes: Writer::new(target, self.section, &self.heads, origin, expected),
+        }
+    }
+
+    /// Turn changes into nodes.
+    ///
+    /// # Errors
+    /// As of [`FlushWriter::push`].
+    pub fn build(&self, signer: &dyn Signer, changes: &Changes) -> Result<Flush, WireError> {
+        let mut writer = self.writer(signer, changes.len());
+        for (path, side, value) in changes.iter() {
+            writer.push(path, side, value)?;
+        }
+        writer.finish()
+    }
+}
+
+/// Nodes that are being written. No sequence number is used where it fails, or is given up.
+pub struct FlushWriter<'a> {
+    author: PeerId,
+    live: bool,
+    nodes: Writer<'a>,
+}
+
+impl FlushWriter<'_> {
+    /// Add what one side of a sub-counter is now. Cost: writing and hashing its bytes; a signature for each full node.
+    ///
+    /// # Errors
+    /// The signer refuses, or the height or sequence has reached its end.
+    pub fn push(&mut self, path: &str, side: Side, value: u64) -> Result<(), WireError> {
+        self.nodes.push(side, path, value)
+    }
+
+    /// All nodes.
+    ///
+    /// # Errors
+    /// As of [`FlushWriter::push`].
+    pub fn finish(self) -> Result<Flush, WireError> {
+        let (blocks, section) = self.nodes.finish()?;
+        Ok(Flush {
+            author: self.author,
+            live: self.live,
             blocks,
-            section: self.section.nonce(),
-            sequence: self.section.written(),
+            section: section.nonce(),
+            sequence: section.written(),
         })
     }
 }

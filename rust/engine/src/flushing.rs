@@ -2,16 +2,22 @@
 
 use crate::Engine;
 use crate::error::EngineError;
-use crdtstats_core::element_key;
+use crdtstats_core::element_key::Side;
 use crdtstats_core::identity::Signer;
-use crdtstats_core::replica::{Changes, Flush};
-use crdtstats_journal::Dirty;
+use crdtstats_core::replica::Flush;
+use crdtstats_core::writing::Draft;
+use crdtstats_journal::{Dirty, Slot, Slots};
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 
 /// Most slots of one flush: about 36 MB of blocks. More are flushed one after the other, so that memory for it stays
 /// small beside that of the counters.
 const FLUSH_SLOTS_MAX: usize = 1 << 18;
+
+/// Slots taken off the list under one lock: a copy of 64 KiB.
+const TAKEN_AT_ONCE: usize = 1 << 14;
+/// Slots read under one lock.
+const READ_AT_ONCE: usize = 512;
 
 /// Flushes one after the other of what was dirty when the first of them began.
 #[derive(Default)]
@@ -62,10 +68,15 @@ impl Engine {
     }
 
     /// Build the nodes of everything dirty, or give again what was built and not confirmed. `None`: nothing to do.
+    /// `hurried`: somebody waits, so [`Engine::catch_up`] is called later.
     ///
     /// # Errors
     /// The signer refuses; everything stays dirty.
-    pub fn begin_flush(&self, signer: &dyn Signer) -> Result<Option<Plan>, EngineError> {
+    pub fn begin_flush(
+        &self,
+        signer: &dyn Signer,
+        hurried: bool,
+    ) -> Result<Option<Plan>, EngineError> {
         // One at a time.
         let mut series = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(plan) = &self.core().pending {
@@ -74,25 +85,19 @@ impl Engine {
                 ..plan.clone()
             }));
         }
-        // What was counted comes into the totals now, where nobody waits for it, and its list does not grow for ever.
-        self.bring_in(&mut self.core(), None);
+        if !hurried {
+            self.catch_up();
+        }
         if series.left == 0 {
             // The cursors first, then the values: a stored cursor never runs ahead of its counts.
             series.cursors = self.counting(None).all_cursors();
             series.left = self.dirty_len();
         }
-        let dirty = self.take_dirty(series.left.min(FLUSH_SLOTS_MAX));
-        series.left = series.left.saturating_sub(dirty.len());
-        let flush = match self.build(signer, &dirty) {
-            Ok(flush) => flush,
-            Err(error) => {
-                series.left = 0;
-                if let Some(journal) = self.counting(None).journal.as_mut() {
-                    dirty.iter().for_each(|dirty| journal.mark_dirty(dirty));
-                }
-                return Err(error);
-            }
-        };
+        let slots = self.take_dirty(series.left.min(FLUSH_SLOTS_MAX));
+        series.left = series.left.saturating_sub(slots.len());
+        let flush = self
+            .build(signer, &slots)
+            .inspect_err(|_| series.left = 0)?;
         let mut core = self.core();
         if flush.is_none() {
             series.left = 0;
@@ -111,7 +116,7 @@ impl Engine {
         }
         let plan = Plan {
             flush: flush.map(Arc::new),
-            slots: dirty.len(),
+            slots: slots.len(),
             cursors,
             is_retry: false,
             is_partial,
@@ -120,47 +125,84 @@ impl Engine {
         Ok(Some(plan))
     }
 
+    /// Bring what was counted into the totals, where nobody waits for it: its list does not grow for ever, and the next
+    /// read finds little to do.
+    pub fn catch_up(&self) {
+        self.bring_in(&mut self.core(), None);
+    }
+
     /// About so many of what is dirty, the longest listed ones, in the order of the journal.
-    fn take_dirty(&self, count: usize) -> Vec<Dirty> {
-        let mut dirty = Vec::new();
-        while dirty.len() < count {
-            let from = dirty.len();
-            match self.counting(None).journal.as_mut() {
-                Some(journal) => journal.take_dirty(&mut dirty),
-                None => break,
+    fn take_dirty(&self, count: usize) -> Vec<Slot> {
+        let mut slots = Vec::new();
+        while slots.len() < count {
+            let (from, wanted) = (
+                slots.len(),
+                count.min(slots.len() + TAKEN_AT_ONCE) - slots.len(),
+            );
+            if let Some(journal) = self.counting(None).journal.as_mut() {
+                journal.take_dirty(wanted, &mut slots);
             }
-            if dirty.len() == from {
+            if slots.len() == from {
                 break;
             }
         }
-        dirty.sort_unstable_by_key(|dirty| dirty.slot);
-        dirty
+        slots.sort_unstable();
+        slots
     }
 
-    /// Nodes of what is dirty. No lock is held while they are encoded, hashed and signed.
-    fn build(&self, signer: &dyn Signer, dirty: &[Dirty]) -> Result<Option<Flush>, EngineError> {
-        let Some(slots) = self.slots.get().filter(|_| !dirty.is_empty()) else {
+    /// Nodes of slots that were taken. No lock is held while they are encoded, hashed and signed.
+    fn build(&self, signer: &dyn Signer, slots: &[Slot]) -> Result<Option<Flush>, EngineError> {
+        let Some(view) = self.slots.get().filter(|_| !slots.is_empty()) else {
             return Ok(None);
         };
-        let (mut changes, mut key) = (Changes::default(), Vec::new());
-        for dirty in dirty {
-            key.clear();
-            slots.copy_key(dirty.slot, &mut key);
-            let path = std::str::from_utf8(&key)
-                .map_err(|_| EngineError::Internal("a key in the journal is not UTF-8"))?;
-            if dirty.sides.0 {
-                changes.push(path, element_key::Side::Incr, dirty.incr);
-            }
-            if dirty.sides.1 {
-                changes.push(path, element_key::Side::Decr, dirty.decr);
-            }
-        }
         let draft = {
             let mut core = self.core();
             let generation = core.generation.clone();
-            core.replica.prepare_flush(signer.peer_id(), &generation)?
+            core.replica.prepare_flush(signer.peer_id(), &generation)
         };
-        Ok(Some(draft.build(signer, &changes)?))
+        let mut dirty = Vec::with_capacity(slots.len());
+        let built = draft
+            .map_err(EngineError::from)
+            .and_then(|draft| self.write(&draft, signer, view, slots, &mut dirty));
+        if built.is_err() {
+            let rest = slots.get(dirty.len()..).unwrap_or_default();
+            if let Some(journal) = self.counting(None).journal.as_mut() {
+                journal.read_dirty(rest, &mut dirty);
+                dirty.iter().for_each(|dirty| journal.mark_dirty(dirty));
+            }
+        }
+        built.map(Some)
+    }
+
+    /// In slices: what was just read is still at hand when its key is copied.
+    fn write(
+        &self,
+        draft: &Draft,
+        signer: &dyn Signer,
+        view: &Slots,
+        slots: &[Slot],
+        dirty: &mut Vec<Dirty>,
+    ) -> Result<Flush, EngineError> {
+        let (mut writer, mut key) = (draft.writer(signer, slots.len()), Vec::new());
+        for slice in slots.chunks(READ_AT_ONCE) {
+            let from = dirty.len();
+            if let Some(journal) = self.counting(None).journal.as_mut() {
+                journal.read_dirty(slice, dirty);
+            }
+            for dirty in dirty.get(from..).unwrap_or_default() {
+                key.clear();
+                view.copy_key(dirty.slot, &mut key);
+                let path = std::str::from_utf8(&key)
+                    .map_err(|_| EngineError::Internal("a key in the journal is not UTF-8"))?;
+                if dirty.sides.0 {
+                    writer.push(path, Side::Incr, dirty.incr)?;
+                }
+                if dirty.sides.1 {
+                    writer.push(path, Side::Decr, dirty.decr)?;
+                }
+            }
+        }
+        Ok(writer.finish()?)
     }
 
     /// The plan that [`Engine::begin_flush`] gave is durable.

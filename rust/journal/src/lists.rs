@@ -25,11 +25,19 @@ impl Journal {
         });
     }
 
-    /// Takes the oldest slots off the dirty list, about a thousand at most; none when it is empty.
-    pub fn take_dirty(&mut self, out: &mut Vec<Dirty>) {
-        let piece = self.dirty.take();
-        out.reserve(piece.len());
-        self.prefetch_ahead(piece.iter().copied(), |journal, _, slot| {
+    /// Takes the oldest slots off the dirty list, about `count` at most; none when it is empty. They stay marked, so
+    /// that nothing lists them again, until [`Journal::read_dirty`] was called for them, which somebody has to do.
+    pub fn take_dirty(&mut self, count: usize, out: &mut Vec<Slot>) {
+        let until = out.len().saturating_add(count);
+        while out.len() < until && !self.dirty.is_empty() {
+            out.extend_from_slice(&self.dirty.take());
+        }
+    }
+
+    /// Reads slots that were taken, and takes their mark off: what moves from now on is listed again.
+    pub fn read_dirty(&mut self, slots: &[Slot], out: &mut Vec<Dirty>) {
+        out.reserve(slots.len());
+        self.prefetch_ahead(slots.iter().copied(), |journal, _, slot| {
             let flags = journal.meta(slot).map_or(0, |meta| meta.0);
             journal.clear_flags(slot, DIRTY);
             let (incr, decr) = journal.read(slot);

@@ -169,8 +169,21 @@ fn step(
             }
         }
         7 => {
-            let mut taken = Vec::new();
-            journal.take_dirty(&mut taken);
+            let (mut slots, mut taken) = (Vec::new(), Vec::new());
+            journal.take_dirty(u.int_in_range(0..=40)?, &mut slots);
+            // What moves between taking and reading is in what is read, and is not listed a second time.
+            let listed = journal.dirty_len();
+            if let Some(&slot) = slots.first() {
+                let held = model.counts.get_mut(journal.key(slot)).unwrap();
+                let before = *held;
+                if journal.add(slot, Side::Incr, 1).is_ok() {
+                    held.0 += 1;
+                    model.move_slot(slot, before, (true, false));
+                }
+            }
+            assert_eq!(journal.dirty_len(), listed);
+            journal.read_dirty(&slots, &mut taken);
+            assert!(taken.iter().map(|dirty| dirty.slot).eq(slots));
             for dirty in &taken {
                 assert_eq!(model.dirty.remove(&dirty.slot), Some(dirty.sides));
                 assert_eq!(journal.read(dirty.slot), (dirty.incr, dirty.decr));

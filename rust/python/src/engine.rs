@@ -207,8 +207,9 @@ impl Engine {
         &self,
         py: Python<'_>,
         signer: &Bound<'_, PyAny>,
+        hurried: bool,
     ) -> PyResult<Option<FlushPlan>> {
-        let found = with_signer(signer, |signer| self.engine.begin_flush(signer))?;
+        let found = with_signer(signer, |signer| self.engine.begin_flush(signer, hurried))?;
         let found = found.map_err(|error| engine_error(py, error))?;
         found.map(|found| plan(py, found)).transpose()
     }
@@ -216,6 +217,11 @@ impl Engine {
     fn flush_stored(&self, py: Python<'_>) -> PyResult<()> {
         py.detach(|| self.engine.flush_stored())
             .map_err(|error| engine_error(py, error))
+    }
+
+    /// Bring what was counted into the totals, where nobody waits for it.
+    fn catch_up(&self, py: Python<'_>) {
+        py.detach(|| self.engine.catch_up());
     }
 
     /// Give memory back to the system that large work has left with the allocator. Takes a few milliseconds.
