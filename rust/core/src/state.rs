@@ -1,5 +1,6 @@
 //! The counters: sub-counters joined by maximum, totals kept by difference.
 
+use crate::ahead::GROUP;
 use crate::element_key::Side;
 use crate::paths::{KeyId, OutsideTexts, Paths, RoomId};
 use crate::sub_counters::SubCounters;
@@ -10,6 +11,15 @@ use std::collections::BinaryHeap;
 /// One (replica, generation): the single writer of a set of sub-counters.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct OriginId(pub(crate) u32);
+
+/// One side of a sub-counter, as an element has it, at a clean path.
+#[derive(Clone, Copy, Debug)]
+pub struct Raise<'a> {
+    pub path: &'a str,
+    pub origin: OriginId,
+    pub side: Side,
+    pub value: u64,
+}
 
 /// A replica's view of every counter.
 pub struct State {
@@ -47,12 +57,6 @@ impl State {
         }
     }
 
-    /// Makes room for so many sub-counters of as many new keys.
-    pub fn reserve(&mut self, more: usize) {
-        self.paths.reserve(more);
-        self.sub_counters.reserve(more);
-    }
-
     /// The origin of a replica and generation, both compared as text.
     pub fn origin(&mut self, replica: &str, generation: &str) -> OriginId {
         let next = OriginId(u32::try_from(self.origins.len()).unwrap_or(u32::MAX));
@@ -85,32 +89,7 @@ impl State {
 
     /// Join one side of a sub-counter: the maximum stands. True where it moved.
     pub fn raise(&mut self, key: KeyId, origin: OriginId, side: Side, value: u64) -> bool {
-        self.raise_sub_counter(key, origin, side, value, false)
-    }
-
-    /// As [`State::raise`], of a clean path that is made a key where it is new. `None` where there are too many.
-    pub fn raise_at(
-        &mut self,
-        path: &str,
-        origin: OriginId,
-        side: Side,
-        value: u64,
-    ) -> Option<bool> {
-        let known = self.paths.key_count();
-        let key = self.paths.intern(path)?;
-        let fresh = self.paths.key_count() > known;
-        Some(self.raise_sub_counter(key, origin, side, value, fresh))
-    }
-
-    fn raise_sub_counter(
-        &mut self,
-        key: KeyId,
-        origin: OriginId,
-        side: Side,
-        value: u64,
-        fresh: bool,
-    ) -> bool {
-        match self.sub_counters.raise(key, origin, side, value, fresh) {
+        match self.sub_counters.raise(key, origin, side, value) {
             Some(by) => {
                 self.paths.add(key, signed(side, by));
                 self.newly_shared.extend(self.paths.share(key));
@@ -118,6 +97,39 @@ impl State {
             }
             None => false,
         }
+    }
+
+    /// As [`State::raise`] of many, in their order; paths are made keys where they are new, unless they count nothing.
+    /// How many moved: those that are too many keys do not. Faster than one by one, as their cache misses overlap.
+    pub fn raise_all(&mut self, raises: &[Raise<'_>]) -> u64 {
+        self.paths.index_outside();
+        let mut moved = 0;
+        let (mut tags, mut guesses) = ([0; GROUP], [None; GROUP]);
+        for group in raises.chunks(GROUP) {
+            for (tag, raise) in tags.iter_mut().zip(group) {
+                *tag = self.paths.tag(raise.path.as_bytes());
+                self.paths.prefetch_tag(*tag);
+            }
+            for (guess, tag) in guesses.iter_mut().zip(tags).take(group.len()) {
+                *guess = self.paths.guess(tag);
+                if let Some(key) = *guess {
+                    self.paths.prefetch(key);
+                    self.sub_counters.prefetch(key);
+                }
+            }
+            for key in guesses.iter().take(group.len()).flatten() {
+                self.paths.prefetch_text(*key);
+            }
+            let each = guesses.iter().zip(tags).zip(group);
+            for ((guess, tag), raise) in each.filter(|(_, raise)| raise.value > 0) {
+                let known = guess.and_then(|guess| self.paths.confirm(guess, raise.path));
+                let key = known.or_else(|| self.paths.intern_tagged(tag, raise.path));
+                let raised =
+                    key.is_some_and(|key| self.raise(key, raise.origin, raise.side, raise.value));
+                moved += u64::from(raised);
+            }
+        }
+        moved
     }
 
     /// Join an element that has fewer than three components after its kind; it counts at `path` and above.
