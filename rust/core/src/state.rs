@@ -327,6 +327,35 @@ mod tests {
     }
 
     #[test]
+    fn many_at_once_are_as_one_by_one() {
+        let (mut one, mut many) = (State::new(1), State::new(2));
+        let origins = ["g", "h"].map(|generation| {
+            one.origin("r", generation);
+            many.origin("r", generation)
+        });
+        // Keys and origins repeat inside a group and beyond it; some raises count nothing.
+        let paths: Vec<String> = (0..90).map(|n| format!("a/{}/{n}", n % 7)).collect();
+        for round in 0..40usize {
+            let raises: Vec<Raise<'_>> = (0..round * 5)
+                .map(|n| Raise {
+                    path: &paths[(n * n + round) % (1 + round * 2)],
+                    origin: origins[n % 2],
+                    side: [Side::Incr, Side::Decr][n / 2 % 2],
+                    value: ((n * 31 + round * 7) % 50) as u64,
+                })
+                .collect();
+            let moved = raises.iter().filter(|it| it.value > 0).filter(|it| {
+                let key = one.intern(it.path).unwrap();
+                one.raise(key, it.origin, it.side, it.value)
+            });
+            assert_eq!(moved.count() as u64, many.raise_all(&raises));
+        }
+        assert_eq!(one.items("", None), many.items("", None));
+        assert_eq!(one.sub_counter_count(), many.sub_counter_count());
+        assert_eq!(one.total("a/3"), many.total("a/3"));
+    }
+
+    #[test]
     fn sums_pass_64_bits() {
         let mut state = State::new(1);
         for generation in ["g", "h", "i"] {
