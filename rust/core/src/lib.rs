@@ -2,6 +2,7 @@
 //!
 //! Sans-IO and deterministic: time, randomness and bytes come in as arguments, effects go out as values.
 
+mod ahead;
 pub mod announce;
 pub mod authors;
 mod base;
@@ -16,6 +17,7 @@ pub mod error;
 mod hash;
 pub mod hashed;
 pub mod identity;
+mod index;
 pub mod judge;
 pub mod key;
 pub mod limits;

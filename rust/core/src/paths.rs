@@ -1,14 +1,16 @@
 //! The tree of keys: every counted key, and every path component above one, with running totals.
 //!
-//! Two kinds of nodes. A *key* takes 20 bytes (and its text, and its place in an index), as there are millions. A *room*
-//! is a path with something below it: fewer as a rule, and larger. What counts on a key moves that key and the rooms
-//! above it, so a read is one look-up, however many keys, replicas and restarts there are.
+//! Two kinds of nodes. A *key* takes 20 bytes (and its text, and its place in an index), as there are millions: 8 of them
+//! are its value, in an array of values alone, through which `top` walks. A *room* is a path with something below it:
+//! fewer as a rule, and larger. What counts on a key moves that key and the rooms above it, so a read is one look-up,
+//! however many keys, replicas and restarts there are.
 //!
 //! The texts of keys that the journal holds stay there ([`OutsideTexts`]): nothing is kept twice.
 
+use crate::ahead::prefetch;
+use crate::index::Index;
 use crate::texts::Texts;
 use foldhash::fast::FixedState;
-use hashbrown::HashTable;
 use rustc_hash::FxHashMap;
 use std::hash::BuildHasher;
 
@@ -54,15 +56,17 @@ pub(crate) const IDS_MAX: usize = (1 << 30) - 1;
 const SHARED: u32 = 1 << 30;
 /// In [`Key::up`]: what is no number of a room.
 pub(crate) const FLAGS: u32 = OUTSIDE | SHARED;
-/// In [`Key::value`]: it does not fit, and is in `large`.
+/// For a value: it does not fit, and is in `large`.
 pub(crate) const LARGE: i64 = i64::MIN;
 
+/// All of a key but its value.
 pub(crate) struct Key {
-    pub value: i64,
     /// The innermost room that it counts in, and [`FLAGS`].
     pub up: u32,
     /// The next key of the room that it was first put into.
     pub next: u32,
+    /// The place of its text.
+    text: u32,
 }
 
 pub(crate) struct Room {
@@ -79,13 +83,10 @@ pub(crate) struct Room {
     pub keys: u32,
 }
 
-/// (upper half of the hash, place): growing an index never looks at a text.
-pub(crate) type Index = HashTable<(u32, u32)>;
-
 /// All keys that were ever counted, and what is above them.
 pub struct Paths {
+    pub(crate) values: Vec<i64>,
     pub(crate) keys: Vec<Key>,
-    key_texts: Vec<u32>,
     key_index: Index,
     /// Keys with a text outside that are not in the index: all from here on that have one.
     indexed: usize,
@@ -97,14 +98,6 @@ pub struct Paths {
     hasher: FixedState,
     /// The room that was asked for last: keys come in runs.
     pub(crate) last_room: u32,
-}
-
-pub(crate) fn spread(tag: u32) -> u64 {
-    u64::from(tag).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-}
-
-pub(crate) fn insert(index: &mut Index, tag: u32, place: u32) {
-    index.insert_unique(spread(tag), (tag, place), |&(tag, _)| spread(tag));
 }
 
 impl Paths {
@@ -124,13 +117,13 @@ impl Paths {
             keys: 0,
         };
         Paths {
+            values: Vec::new(),
             keys: Vec::new(),
-            key_texts: Vec::new(),
-            key_index: Index::new(),
+            key_index: Index::default(),
             indexed: 0,
             large: FxHashMap::default(),
             rooms: vec![root],
-            room_index: Index::new(),
+            room_index: Index::default(),
             texts,
             outside: None,
             hasher: FixedState::with_seed(seed),
@@ -149,13 +142,6 @@ impl Paths {
         self.keys.len()
     }
 
-    /// Makes room for so many more keys.
-    pub fn reserve(&mut self, more: usize) {
-        self.keys.reserve_exact(more);
-        self.key_texts.reserve_exact(more);
-        self.key_index.reserve(more, |&(tag, _)| spread(tag));
-    }
-
     pub(crate) fn tag(&self, text: &[u8]) -> u32 {
         (self.hasher.hash_one(text) >> 32) as u32
     }
@@ -170,26 +156,21 @@ impl Paths {
     }
 
     fn find_tagged(&self, tag: u32, path: &str) -> Option<KeyId> {
-        if self.key_index.is_empty() {
-            return None;
-        }
-        let is_it = |&(other, key): &(u32, u32)| other == tag && self.has_text(key, path);
-        let found = self.key_index.find(spread(tag), is_it);
-        found.map(|&(_, key)| KeyId(key))
+        let found = self
+            .key_index
+            .find(tag, |key| self.has_text(KeyId(key), path));
+        found.map(KeyId)
     }
 
-    fn has_text(&self, key: u32, path: &str) -> bool {
-        let (Some(node), Some(&text)) = (
-            self.keys.get(key as usize),
-            self.key_texts.get(key as usize),
-        ) else {
+    fn has_text(&self, key: KeyId, path: &str) -> bool {
+        let Some(node) = self.keys.get(key.0 as usize) else {
             return false;
         };
         if node.up & OUTSIDE == 0 {
-            return self.texts.bytes(text) == path.as_bytes();
+            return self.texts.bytes(node.text) == path.as_bytes();
         }
         let mut copy = Vec::with_capacity(path.len());
-        self.copy_outside(text, &mut copy);
+        self.copy_outside(node.text, &mut copy);
         copy == path.as_bytes()
     }
 
@@ -201,18 +182,49 @@ impl Paths {
 
     /// The key of a clean path, made where it is new; `None` where there are too many.
     pub fn intern(&mut self, path: &str) -> Option<KeyId> {
-        if self.indexed < self.keys.len() {
-            self.index_outside();
-        }
-        let tag = self.tag(path.as_bytes());
+        self.index_outside();
+        self.intern_tagged(self.tag(path.as_bytes()), path)
+    }
+
+    /// As [`Paths::intern`], after [`Paths::index_outside`].
+    pub(crate) fn intern_tagged(&mut self, tag: u32, path: &str) -> Option<KeyId> {
         if let Some(key) = self.find_tagged(tag, path) {
             return Some(key);
         }
         let text = self.texts.push(path)?;
-        let key = self.push_key(path, text, 0, &|_| None)?;
-        insert(&mut self.key_index, tag, key.0);
+        let key = self.push_key(path, tag, text, 0, &|_| None)?;
+        self.key_index.insert(tag, key.0);
         self.indexed = self.keys.len();
         Some(key)
+    }
+
+    /// Ask the processor to fetch where the index has a tag.
+    #[inline]
+    pub(crate) fn prefetch_tag(&self, tag: u32) {
+        self.key_index.prefetch(tag);
+    }
+
+    /// The key of a tag, whose text may be another: good enough to ask for what comes next.
+    #[inline]
+    pub(crate) fn guess(&self, tag: u32) -> Option<KeyId> {
+        self.key_index.guess(tag).map(KeyId)
+    }
+
+    /// A guess that is right, after it was asked for by [`Paths::prefetch`].
+    #[inline]
+    pub(crate) fn confirm(&self, guess: KeyId, path: &str) -> Option<KeyId> {
+        self.has_text(guess, path).then_some(guess)
+    }
+
+    /// Ask the processor to fetch a key's text, and the room that it counts in.
+    #[inline]
+    pub(crate) fn prefetch_text(&self, key: KeyId) {
+        if let Some(node) = self.keys.get(key.0 as usize) {
+            prefetch(self.rooms.get((node.up & !FLAGS) as usize));
+            if node.up & OUTSIDE == 0 {
+                self.texts.prefetch(node.text);
+            }
+        }
     }
 
     /// As [`Paths::intern`], of a key whose text is outside at `place` and comes here for the first time.
@@ -224,23 +236,35 @@ impl Paths {
         place: u32,
         find: &dyn Fn(&str) -> Option<KeyId>,
     ) -> Option<KeyId> {
-        if let Some(key) = self.find(path) {
+        let tag = self.tag(path.as_bytes());
+        if let Some(key) = self.find_tagged(tag, path) {
             return Some(key);
         }
-        self.push_key(path, place, OUTSIDE, find)
+        self.push_key(path, tag, place, OUTSIDE, find)
     }
 
     /// Puts the keys with texts outside into the index. Cost: a look at each that came in since the last call.
+    #[inline]
     pub fn index_outside(&mut self) {
-        while self.indexed < self.keys.len() {
+        if self.indexed < self.keys.len() {
+            self.index_rest();
+        }
+    }
+
+    #[cold]
+    fn index_rest(&mut self) {
+        self.key_index.reserve(self.keys.len() - self.indexed);
+        let mut text = Vec::new();
+        while let Some(node) = self.keys.get(self.indexed) {
             let key = self.indexed;
             self.indexed += 1;
-            let is_outside = self.keys.get(key).is_some_and(|key| key.up & OUTSIDE != 0);
-            if is_outside && let Ok(key) = u32::try_from(key) {
-                let mut text = Vec::new();
-                self.copy_text(KeyId(key), &mut text);
+            if node.up & OUTSIDE != 0
+                && let Ok(key) = u32::try_from(key)
+            {
+                text.clear();
+                self.copy_outside(node.text, &mut text);
                 let tag = self.tag(&text);
-                insert(&mut self.key_index, tag, key);
+                self.key_index.insert(tag, key);
             }
         }
     }
@@ -248,6 +272,7 @@ impl Paths {
     fn push_key(
         &mut self,
         path: &str,
+        tag: u32,
         text: u32,
         outside: u32,
         find: &dyn Fn(&str) -> Option<KeyId>,
@@ -255,7 +280,7 @@ impl Paths {
         let id = u32::try_from(self.keys.len())
             .ok()
             .filter(|&id| (id as usize) < IDS_MAX)?;
-        let own_room = self.find_room(path).filter(|room| *room != RoomId::ROOT);
+        let own_room = self.find_room_tagged(tag, path);
         let (up, next) = match own_room {
             Some(room) => (room, NONE),
             None => {
@@ -267,12 +292,12 @@ impl Paths {
         if let Some(room) = own_room.and_then(|room| self.rooms.get_mut(room.0 as usize)) {
             room.key = id;
         }
+        self.values.push(0);
         self.keys.push(Key {
-            value: 0,
             up: up.0 | outside,
             next,
+            text,
         });
-        self.key_texts.push(text);
         self.climb(up.0, |room| room.keys = room.keys.saturating_add(1));
         Some(KeyId(id))
     }
@@ -287,10 +312,11 @@ impl Paths {
 
     /// Move the value of a key, and the totals of the rooms above it.
     pub fn add(&mut self, key: KeyId, by: i128) {
-        let Some(node) = self.keys.get_mut(key.0 as usize) else {
+        let at = key.0 as usize;
+        let (Some(held), Some(node)) = (self.values.get_mut(at), self.keys.get(at)) else {
             return;
         };
-        let value = match node.value {
+        let value = match *held {
             LARGE => self.large.get(&key.0).copied().unwrap_or_default(),
             value => i128::from(value),
         };
@@ -298,13 +324,13 @@ impl Paths {
         let value = value.wrapping_add(by);
         match i64::try_from(value).ok().filter(|value| *value != LARGE) {
             Some(small) => {
-                if node.value == LARGE {
+                if *held == LARGE {
                     self.large.remove(&key.0);
                 }
-                node.value = small;
+                *held = small;
             }
             None => {
-                node.value = LARGE;
+                *held = LARGE;
                 self.large.insert(key.0, value);
             }
         }
@@ -319,15 +345,15 @@ impl Paths {
             return None;
         }
         node.up |= SHARED;
-        self.key_texts.get(key.0 as usize).copied()
+        Some(node.text)
     }
 
     /// The value of exactly this key.
     #[must_use]
     #[inline]
     pub fn value(&self, key: KeyId) -> i128 {
-        match self.keys.get(key.0 as usize) {
-            Some(node) if node.value != LARGE => i128::from(node.value),
+        match self.values.get(key.0 as usize) {
+            Some(&value) if value != LARGE => i128::from(value),
             _ => self.large.get(&key.0).copied().unwrap_or_default(),
         }
     }
@@ -335,30 +361,19 @@ impl Paths {
     /// Ask the processor to fetch what [`Paths::add`] needs of a key.
     #[inline]
     pub fn prefetch(&self, key: KeyId) {
-        #[cfg(target_arch = "x86_64")]
-        if let Some(node) = self.keys.get(key.0 as usize) {
-            // SAFETY: a prefetch has no effect on memory, and the reference is valid.
-            unsafe {
-                use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-                _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(node).cast());
-            }
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = key;
+        prefetch(self.values.get(key.0 as usize));
+        prefetch(self.keys.get(key.0 as usize));
     }
 
     /// Appends the path of a key, without leading `/`.
     pub fn copy_text(&self, key: KeyId, out: &mut Vec<u8>) {
-        let (Some(node), Some(&text)) = (
-            self.keys.get(key.0 as usize),
-            self.key_texts.get(key.0 as usize),
-        ) else {
+        let Some(node) = self.keys.get(key.0 as usize) else {
             return;
         };
         if node.up & OUTSIDE == 0 {
-            out.extend_from_slice(self.texts.bytes(text));
+            out.extend_from_slice(self.texts.bytes(node.text));
         } else {
-            self.copy_outside(text, out);
+            self.copy_outside(node.text, out);
         }
     }
 

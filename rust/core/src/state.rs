@@ -1,5 +1,6 @@
 //! The counters: sub-counters joined by maximum, totals kept by difference.
 
+use crate::ahead::GROUP;
 use crate::element_key::Side;
 use crate::paths::{KeyId, OutsideTexts, Paths, RoomId};
 use crate::sub_counters::SubCounters;
@@ -10,6 +11,15 @@ use std::collections::BinaryHeap;
 /// One (replica, generation): the single writer of a set of sub-counters.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct OriginId(pub(crate) u32);
+
+/// One side of a sub-counter, as an element has it, at a clean path.
+#[derive(Clone, Copy, Debug)]
+pub struct Raise<'a> {
+    pub path: &'a str,
+    pub origin: OriginId,
+    pub side: Side,
+    pub value: u64,
+}
 
 /// A replica's view of every counter.
 pub struct State {
@@ -47,12 +57,6 @@ impl State {
         }
     }
 
-    /// Makes room for so many sub-counters of as many new keys.
-    pub fn reserve(&mut self, more: usize) {
-        self.paths.reserve(more);
-        self.sub_counters.reserve(more);
-    }
-
     /// The origin of a replica and generation, both compared as text.
     pub fn origin(&mut self, replica: &str, generation: &str) -> OriginId {
         let next = OriginId(u32::try_from(self.origins.len()).unwrap_or(u32::MAX));
@@ -85,32 +89,7 @@ impl State {
 
     /// Join one side of a sub-counter: the maximum stands. True where it moved.
     pub fn raise(&mut self, key: KeyId, origin: OriginId, side: Side, value: u64) -> bool {
-        self.raise_sub_counter(key, origin, side, value, false)
-    }
-
-    /// As [`State::raise`], of a clean path that is made a key where it is new. `None` where there are too many.
-    pub fn raise_at(
-        &mut self,
-        path: &str,
-        origin: OriginId,
-        side: Side,
-        value: u64,
-    ) -> Option<bool> {
-        let known = self.paths.key_count();
-        let key = self.paths.intern(path)?;
-        let fresh = self.paths.key_count() > known;
-        Some(self.raise_sub_counter(key, origin, side, value, fresh))
-    }
-
-    fn raise_sub_counter(
-        &mut self,
-        key: KeyId,
-        origin: OriginId,
-        side: Side,
-        value: u64,
-        fresh: bool,
-    ) -> bool {
-        match self.sub_counters.raise(key, origin, side, value, fresh) {
+        match self.sub_counters.raise(key, origin, side, value) {
             Some(by) => {
                 self.paths.add(key, signed(side, by));
                 self.newly_shared.extend(self.paths.share(key));
@@ -118,6 +97,39 @@ impl State {
             }
             None => false,
         }
+    }
+
+    /// As [`State::raise`] of many, in their order; paths are made keys where they are new, unless they count nothing.
+    /// How many moved: those that are too many keys do not. Faster than one by one, as their cache misses overlap.
+    pub fn raise_all(&mut self, raises: &[Raise<'_>]) -> u64 {
+        self.paths.index_outside();
+        let mut moved = 0;
+        let (mut tags, mut guesses) = ([0; GROUP], [None; GROUP]);
+        for group in raises.chunks(GROUP) {
+            for (tag, raise) in tags.iter_mut().zip(group) {
+                *tag = self.paths.tag(raise.path.as_bytes());
+                self.paths.prefetch_tag(*tag);
+            }
+            for (guess, tag) in guesses.iter_mut().zip(tags).take(group.len()) {
+                *guess = self.paths.guess(tag);
+                if let Some(key) = *guess {
+                    self.paths.prefetch(key);
+                    self.sub_counters.prefetch(key);
+                }
+            }
+            for key in guesses.iter().take(group.len()).flatten() {
+                self.paths.prefetch_text(*key);
+            }
+            let each = guesses.iter().zip(tags).zip(group);
+            for ((guess, tag), raise) in each.filter(|(_, raise)| raise.value > 0) {
+                let known = guess.and_then(|guess| self.paths.confirm(guess, raise.path));
+                let key = known.or_else(|| self.paths.intern_tagged(tag, raise.path));
+                let raised =
+                    key.is_some_and(|key| self.raise(key, raise.origin, raise.side, raise.value));
+                moved += u64::from(raised);
+            }
+        }
+        moved
     }
 
     /// Join an element that has fewer than three components after its kind; it counts at `path` and above.
@@ -312,6 +324,35 @@ mod tests {
         );
         let key = state.intern("a/b").unwrap();
         assert_eq!(state.sub_counter(key, origin), (5, 2));
+    }
+
+    #[test]
+    fn many_at_once_are_as_one_by_one() {
+        let (mut one, mut many) = (State::new(1), State::new(2));
+        let origins = ["g", "h"].map(|generation| {
+            one.origin("r", generation);
+            many.origin("r", generation)
+        });
+        // Keys and origins repeat inside a group and beyond it; some raises count nothing.
+        let paths: Vec<String> = (0..90).map(|n| format!("a/{}/{n}", n % 7)).collect();
+        for round in 0..40usize {
+            let raises: Vec<Raise<'_>> = (0..round * 5)
+                .map(|n| Raise {
+                    path: &paths[(n * n + round) % (1 + round * 2)],
+                    origin: origins[n % 2],
+                    side: [Side::Incr, Side::Decr][n / 2 % 2],
+                    value: ((n * 31 + round * 7) % 50) as u64,
+                })
+                .collect();
+            let moved = raises.iter().filter(|it| it.value > 0).filter(|it| {
+                let key = one.intern(it.path).unwrap();
+                one.raise(key, it.origin, it.side, it.value)
+            });
+            assert_eq!(moved.count() as u64, many.raise_all(&raises));
+        }
+        assert_eq!(one.items("", None), many.items("", None));
+        assert_eq!(one.sub_counter_count(), many.sub_counter_count());
+        assert_eq!(one.total("a/3"), many.total("a/3"));
     }
 
     #[test]
