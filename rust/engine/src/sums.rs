@@ -8,13 +8,13 @@ use crdtstats_journal::{Ahead, Refused, Sums};
 
 /// Fewer rows than this are counted at once: asking for a lock some times more costs as much as they do.
 const ROWS_MIN: usize = 1024;
-/// Keys are few where they take no more than so many cells for each row: looking through a cell costs a twentieth of
-/// waiting for the record of a row.
-const CELLS_PER_ROW_MAX: usize = 4;
+/// Keys are few where there are no more cells than rows: looking through the cells costs about as much for each as
+/// waiting for a record that is near.
+const CELLS_PER_ROW_MAX: usize = 1;
 /// 16 MiB of sums by 32 bits; more are so slow to reach themselves that nothing is gained.
 const CELLS_MAX: usize = 1 << 22;
 /// Cells that are looked through, or learned, before others get their turn: some 0.1 ms, where all records are far.
-const SLICE_CELLS: usize = 1 << 12;
+const SLICE_CELLS: usize = 1 << 13;
 const LEARNED_CELLS: usize = 1 << 21;
 /// Rows that the columns are fetched ahead of being read: two blocks.
 const AHEAD_ROWS: usize = 2 * BLOCK_ROWS;
@@ -49,7 +49,7 @@ impl Engine {
                 ids: rows.ids.place(from + AHEAD_ROWS),
                 amounts: amounts.place(from + AHEAD_ROWS),
             };
-            match sums.add(ids, rows.mask, rows.known, amounts_of_ids, ahead) {
+            match sums.add(ids, rows.mask, amounts_of_ids, ahead) {
                 Ok(()) => {}
                 Err(Refused::Id { row }) => {
                     let (position, id) = (from + row, ids.get(row).copied().unwrap_or_default());
@@ -77,12 +77,15 @@ impl Engine {
             return Ok(None);
         }
         let mut sums = counting.sums.take().unwrap_or_default();
-        while !sums.follow(counting.live()?, LEARNED_CELLS) {
+        loop {
+            match sums.learn(counting.live()?, LEARNED_CELLS) {
+                Ok(true) => return Ok(Some(sums)),
+                Ok(false) => {}
+                Err(_) => return Ok(None),
+            }
             drop(counting);
             counting = self.counting(turn);
         }
-        drop(counting);
-        Ok(sums.make_room().then_some(sums))
     }
 
     /// Count what [`Engine::sum_up`] gave, all or nothing. True where there was nothing to flush before.
@@ -96,7 +99,7 @@ impl Engine {
         let journal = counting.live_past(cursor)?;
         let total = sums.total();
         if cursor.is_some() || !journal.promise(total) {
-            let is_first = count_batch(journal, &sums.take_moves(), cursor)?;
+            let is_first = count_batch(journal, &sums.take_all(), cursor)?;
             counting.keep_room(sums);
             return Ok(is_first);
         }

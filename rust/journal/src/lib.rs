@@ -40,7 +40,6 @@ mod slot;
 mod starts;
 mod sums;
 mod table;
-mod valid;
 mod words;
 
 #[cfg(test)]

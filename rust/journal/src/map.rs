@@ -1,4 +1,4 @@
-//! The file mapping. Unsafe code of this crate is here, in `words` and in `valid`.
+//! The file mapping. Unsafe code of this crate is here and in `words`.
 //!
 //! A large range of addresses is reserved once; the file is mapped into it piece by piece as it grows, so that no word
 //! ever moves. Words are atomics; every change goes through the one [`Map`] by `&mut`, so a text borrowed from it by

@@ -4,8 +4,9 @@
 //! each record is changed once. All rows are checked on the way, so that a batch is all or nothing without a copy of
 //! its columns: every number is read once, and what was summed up is what is counted.
 //!
-//! A cell is 32 bytes of the journal, in which at most one record begins: none is shorter. It has 32 bits as long as the
-//! magnitudes of all rows together do, and needs no check of its own then; from there on 64.
+//! A cell is 32 bytes of the journal, in which at most one record begins: none is shorter. Its low bits say where
+//! (a tag), so that the load that a sum needs anyway tells whether an id is one; above them is the sum. Cells have 32
+//! bits as long as the magnitudes of all rows together fit, and 64 from there on: no sum needs a check of its own.
 
 use std::ops::Range;
 
@@ -14,33 +15,37 @@ use crate::map::prefetch_word;
 use crate::record::span;
 use crate::slot::{Side, Slot};
 use crate::starts::WORD_BITS;
-use crate::valid::Valid;
 
 /// 8-byte units of a cell.
 const CELL_UNITS: usize = 4;
 const _: () = assert!(span(1) >= CELL_UNITS * 8, "two records would share a cell");
 /// Cells of one word of starts.
 const WORD_CELLS: usize = WORD_BITS / CELL_UNITS;
+/// Bits of a tag: the unit of its cell in which a record begins, or [`NO_START`].
+const TAG_BITS: u32 = 3;
+const NO_START: u32 = 4;
+const TAG: u32 = (1 << TAG_BITS) - 1;
+const OF_CELL: u32 = CELL_UNITS as u32 - 1;
 
-/// Rows that are checked before they are added: their numbers stay in the first cache.
+/// Rows that are looked at together: their numbers stay in the first cache.
 const ROWS: usize = 256;
 /// Rows whose columns fill a cache line of ids, two of amounts.
 const LINE_ROWS: usize = 16;
 
-/// Sums by key and side. Empty when it is made, and after [`Journal::add_sums`] of all cells.
+/// Sums by key and side. None when it is made, and after [`Journal::add_sums`] of all cells.
 #[derive(Default)]
 pub struct Sums {
-    valid: Valid,
-    /// Of increments; behind them, where there are any, of decrements.
+    /// The starts of records as they were when they were learned.
+    starts: Vec<u32>,
+    /// Of increments; behind them, once there are any, of decrements.
     narrow: Vec<u32>,
-    /// Instead of `narrow`, once the total is past 32 bits.
+    /// Instead of `narrow`, once the total is past it.
     wide: Vec<u64>,
-    cells: usize,
     has_decr: bool,
     total: u64,
 }
 
-/// Where the rows that follow in columns of ids and amounts are, for the processor to fetch; nobody else reads there.
+/// Where the rows that follow in columns of ids and amounts are, for the processor to fetch; nobody reads there.
 #[derive(Clone, Copy)]
 pub struct Ahead {
     pub ids: *const u32,
@@ -54,7 +59,7 @@ pub enum Refused {
     Id { row: usize },
     /// The amount of a row is `i64::MIN`.
     Amount { row: usize },
-    /// The magnitudes of all rows together are 2⁶⁴ and more.
+    /// The magnitudes of all rows together are 2⁶¹ and more, or there is no memory.
     TooLarge,
 }
 
@@ -64,28 +69,34 @@ impl Sums {
         journal.starts.words().len() * WORD_CELLS
     }
 
-    /// Learns the keys that a journal has now, `cells_max` more cells of them at most. False: there are more.
-    pub fn follow(&mut self, journal: &Journal, cells_max: usize) -> bool {
-        let starts = journal.starts.words();
-        self.valid.follow(starts, cells_max.div_ceil(WORD_CELLS));
-        self.valid.len() == starts.len()
-    }
-
-    /// Makes room for sums of all keys that [`Sums::follow`] learned. False: there is no memory.
-    pub fn make_room(&mut self) -> bool {
-        let cells = self.valid.len() * WORD_CELLS;
-        if cells != self.cells {
-            *self = Sums {
-                valid: std::mem::take(&mut self.valid),
-                cells,
-                ..Sums::default()
-            };
+    /// Learns keys that a journal has now, those of `cells_max` cells at most. True: there are no more.
+    ///
+    /// # Errors
+    /// `TooLarge`: there is no memory.
+    pub fn learn(&mut self, journal: &Journal, cells_max: usize) -> Result<bool, Refused> {
+        if self.has_decr || !self.wide.is_empty() {
+            *self = Sums::default(); // what most batches do not need is made anew
         }
-        grow(&mut self.narrow, cells)
+        let starts = journal.starts.words();
+        // Keys are added at the end, so only the last word that is known already may have changed.
+        let known = self.starts.len().saturating_sub(1);
+        let new = starts.get(known..).unwrap_or(&[]);
+        let new = new.get(..cells_max / WORD_CELLS + 1).unwrap_or(new);
+        self.starts.truncate(known);
+        self.narrow.truncate(known * WORD_CELLS);
+        if self.starts.try_reserve(new.len()).is_err()
+            || self.narrow.try_reserve(new.len() * WORD_CELLS).is_err()
+        {
+            return Err(Refused::TooLarge);
+        }
+        self.starts.extend_from_slice(new);
+        self.narrow
+            .extend(new.iter().flat_map(|starts| tags(*starts)));
+        Ok(self.starts.len() == starts.len())
     }
 
     pub fn cells(&self) -> usize {
-        self.cells
+        self.starts.len() * WORD_CELLS
     }
 
     /// Of the magnitudes of all rows.
@@ -95,12 +106,12 @@ impl Sums {
 
     /// Bytes of memory that are kept.
     pub fn bytes(&self) -> usize {
-        self.valid.len() * size_of::<u32>()
-            + self.narrow.len() * size_of::<u32>()
-            + self.wide.len() * size_of::<u64>()
+        size_of_val(self.starts.as_slice())
+            + size_of_val(self.narrow.as_slice())
+            + size_of_val(self.wide.as_slice())
     }
 
-    /// Adds amounts (1 each where there are none) to the slots `ids ^ mask`; `known`: each of them is a slot for sure.
+    /// Adds amounts, or 1 each, to the slots `ids ^ mask`.
     ///
     /// # Errors
     /// See [`Refused`].
@@ -108,148 +119,132 @@ impl Sums {
         &mut self,
         ids: &[u32],
         mask: u32,
-        known: bool,
         amounts: Option<&[i64]>,
         ahead: Ahead,
     ) -> Result<(), Refused> {
-        let mut units = [0; ROWS];
         for (number, ids) in ids.chunks(ROWS).enumerate() {
             let from = number * ROWS;
-            let units = units.get_mut(..ids.len()).unwrap_or(&mut []);
-            for (units, id) in units.iter_mut().zip(ids) {
-                *units = id ^ mask;
-            }
-            if !known && !self.valid.have(units) {
-                let row = units.iter().position(|&units| !self.valid.has(units));
-                return Err(Refused::Id {
-                    row: from + row.unwrap_or(0),
-                });
-            }
             let amounts = amounts.map(|all| {
                 let rest = all.get(from..).unwrap_or(&[]);
                 rest.get(..ids.len()).unwrap_or(rest)
             });
-            let has_decr =
-                self.note_amounts(ids.len(), amounts)
-                    .map_err(|refused| match refused {
-                        Refused::Amount { row } => Refused::Amount { row: from + row },
-                        other => other,
-                    })?;
             let ahead = Ahead {
                 ids: ahead.ids.wrapping_add(from),
                 amounts: ahead.amounts.wrapping_add(from * size_of::<i64>()),
             };
-            let cells = self.cells;
-            let was_added = match (self.wide.is_empty(), has_decr) {
-                (true, false) => add_up(&mut self.narrow, units, amounts, ahead),
-                (false, false) => add_up(&mut self.wide, units, amounts, ahead),
-                (true, true) => add_both(&mut self.narrow, cells, units, amounts),
-                (false, true) => add_both(&mut self.wide, cells, units, amounts),
-            };
-            debug_assert!(was_added, "a known id that is none");
+            self.add_rows(ids, mask, amounts, ahead)
+                .map_err(|refused| refused.after(from))?;
         }
         Ok(())
     }
 
-    /// Checks amounts and notes what they come to. True where some are below 0.
-    fn note_amounts(&mut self, rows: usize, amounts: Option<&[i64]>) -> Result<bool, Refused> {
-        let (sum, has_decr) = match amounts {
-            None => (rows as u64, false),
-            Some(amounts) => sum_of(amounts)?,
-        };
-        self.total = self.total.checked_add(sum).ok_or(Refused::TooLarge)?;
-        if has_decr && !self.has_decr {
-            self.has_decr = true;
-            let has_room = if self.wide.is_empty() {
-                grow(&mut self.narrow, self.cells * 2)
-            } else {
-                grow(&mut self.wide, self.cells * 2)
-            };
-            if !has_room {
-                return Err(Refused::TooLarge);
-            }
+    /// As [`Sums::add`], of [`ROWS`] at most.
+    fn add_rows(
+        &mut self,
+        ids: &[u32],
+        mask: u32,
+        amounts: Option<&[i64]>,
+        ahead: Ahead,
+    ) -> Result<(), Refused> {
+        let mut units = [0; ROWS];
+        let units = units.get_mut(..ids.len()).unwrap_or(&mut []);
+        for (units, id) in units.iter_mut().zip(ids) {
+            *units = id ^ mask;
         }
-        if self.total > u64::from(u32::MAX) && self.wide.is_empty() {
-            if !grow(&mut self.wide, self.narrow.len()) {
+        let mut by = [1; ROWS];
+        let mut has_decr = false;
+        let (sum, by): (u64, &[i64]) = match amounts {
+            None => (ids.len() as u64, &by),
+            Some(amounts) => match small_sum(amounts) {
+                Some(sum) => (sum, amounts),
+                None => {
+                    let by = by.get_mut(..amounts.len()).unwrap_or(&mut []);
+                    has_decr = amounts.iter().any(|n| *n < 0);
+                    (magnitudes(amounts, by)?, by)
+                }
+            },
+        };
+        self.make_room(sum, has_decr)?;
+        let cells = self.cells();
+        let is_wrong = if has_decr {
+            let mut decr_at = [0; ROWS];
+            let decr_at = decr_at.get_mut(..ids.len()).unwrap_or(&mut []);
+            for (at, n) in decr_at.iter_mut().zip(amounts.unwrap_or(&[])) {
+                // No branch: signs come in any order.
+                *at = cells as u32 & (*n >> (i64::BITS - 1)) as u32;
+            }
+            match self.wide.as_mut_slice() {
+                [] => add_both(&mut self.narrow, units, decr_at, by),
+                wide => add_both(wide, units, decr_at, by),
+            }
+        } else {
+            match self.wide.get_mut(..cells) {
+                Some(wide) => add_up(wide, units, by, ahead),
+                None => add_up(
+                    self.narrow.get_mut(..cells).unwrap_or(&mut []),
+                    units,
+                    by,
+                    ahead,
+                ),
+            }
+        };
+        if is_wrong {
+            let row = units.iter().position(|units| !self.has(*units));
+            return Err(Refused::Id {
+                row: row.unwrap_or(0),
+            });
+        }
+        Ok(())
+    }
+
+    /// Notes what rows come to, and makes room for that.
+    fn make_room(&mut self, sum: u64, has_decr: bool) -> Result<(), Refused> {
+        self.total = self.total.checked_add(sum).ok_or(Refused::TooLarge)?;
+        if self.total > u64::MAX >> TAG_BITS {
+            return Err(Refused::TooLarge);
+        }
+        if self.total > u64::from(u32::MAX >> TAG_BITS) && self.wide.is_empty() {
+            if self.wide.try_reserve_exact(self.narrow.len()).is_err() {
                 return Err(Refused::TooLarge);
             }
-            for (wide, narrow) in self.wide.iter_mut().zip(&self.narrow) {
-                *wide = u64::from(*narrow);
-            }
+            self.wide
+                .extend(self.narrow.iter().map(|cell| u64::from(*cell)));
             self.narrow = Vec::new();
         }
-        Ok(has_decr)
-    }
-
-    /// Takes the sums of increments and decrements of a cell.
-    #[inline]
-    fn take(&mut self, cell: usize) -> (u64, u64) {
-        let mut take = |at: usize| {
-            if let Some(sum) = self.narrow.get_mut(at) {
-                return u64::from(std::mem::take(sum));
-            }
-            self.wide.get_mut(at).map_or(0, std::mem::take)
-        };
-        let incr = take(cell);
-        (
-            incr,
-            if self.has_decr {
-                take(self.cells + cell)
-            } else {
-                0
-            },
-        )
-    }
-
-    /// Whether cells have no sums.
-    #[inline]
-    fn are_zero(&self, cells: Range<usize>) -> bool {
-        fn are_zero<C: Cell>(all: &[C], cells: Range<usize>) -> bool {
-            let cells = all.get(cells).unwrap_or(&[]);
-            cells
-                .iter()
-                .fold(true, |zero, cell| zero & (*cell == C::default()))
+        if has_decr && !self.has_decr {
+            self.has_decr = true;
+            return match self.wide.is_empty() {
+                true => repeat_tags(&mut self.narrow),
+                false => repeat_tags(&mut self.wide),
+            };
         }
-        let decr = self.cells + cells.start..self.cells + cells.end;
-        let of_side = |cells: Range<usize>| {
-            are_zero(&self.narrow, cells.clone()) && are_zero(&self.wide, cells)
-        };
-        of_side(cells) && (!self.has_decr || of_side(decr))
+        Ok(())
+    }
+
+    fn has(&self, units: u32) -> bool {
+        let word = self.starts.get(units as usize / WORD_BITS);
+        word.is_some_and(|word| word >> (units as usize % WORD_BITS) & 1 == 1)
     }
 
     /// Takes the sums of the slots in `cells` that have some, in the order of slots.
-    fn take_all(&mut self, cells: Range<usize>, mut each: impl FnMut(Slot, u64, u64)) {
-        for word in cells.start / WORD_CELLS..cells.end.div_ceil(WORD_CELLS) {
-            let from = word * WORD_CELLS;
-            if self.are_zero(from..from + WORD_CELLS) {
-                continue;
-            }
-            let mut starts = self.valid.word(word);
-            while starts != 0 {
-                let units = word * WORD_BITS + starts.trailing_zeros() as usize;
-                starts &= starts - 1;
-                let (incr, decr) = self.take(units / CELL_UNITS);
-                if incr | decr != 0 {
-                    each(Slot::of_units(units as u32), incr, decr);
-                }
-            }
+    fn take(&mut self, cells: Range<usize>, each: impl FnMut(Slot, u64, u64)) {
+        let decr_at = self.cells();
+        let words = cells.start / WORD_CELLS..cells.end.min(decr_at) / WORD_CELLS;
+        if self.wide.is_empty() {
+            take_sums(&self.starts, &mut self.narrow, decr_at, words, each);
+        } else {
+            take_sums(&self.starts, &mut self.wide, decr_at, words, each);
         }
     }
 
     /// Takes all sums, in the order of slots.
-    pub fn take_moves(&mut self) -> Vec<(Slot, u64, u64)> {
+    pub fn take_all(&mut self) -> Vec<(Slot, u64, u64)> {
         let mut all = Vec::new();
-        self.take_all(0..self.cells, |slot, incr, decr| {
+        self.take(0..self.cells(), |slot, incr, decr| {
             all.push((slot, incr, decr))
         });
-        self.reset();
-        all
-    }
-
-    /// All cells were taken.
-    fn reset(&mut self) {
         self.total = 0;
-        self.wide = Vec::new();
+        all
     }
 }
 
@@ -261,122 +256,30 @@ impl Journal {
         let view = self.map.view();
         let words = view.words();
         let mut sizes = 0;
-        let is_last = cells.end >= sums.cells;
-        sums.take_all(cells, |slot, incr, decr| {
-            for (side, by) in [(Side::Incr, incr), (Side::Decr, decr)] {
-                if by > 0 {
-                    sizes |= self.add_promised(words, slot.units(), side, by);
-                }
+        if cells.end >= sums.cells() {
+            sums.total = 0;
+        }
+        sums.take(cells, |slot, incr, decr| {
+            if incr > 0 {
+                sizes |= self.add_promised(words, slot.units(), Side::Incr, incr);
+            }
+            if decr > 0 {
+                sizes |= self.add_promised(words, slot.units(), Side::Decr, decr);
             }
         });
         self.note_size(sizes);
-        if is_last {
-            sums.reset();
-        }
         was_clean && !self.is_clean()
     }
 }
 
-/// The sum of the magnitudes of at most [`ROWS`] amounts, and whether some are below 0.
-fn sum_of(amounts: &[i64]) -> Result<(u64, bool), Refused> {
-    // Without a branch, so that the compiler takes many at once.
-    let (sum, any) = amounts.iter().fold((0u64, 0u64), |(sum, any), n| {
-        let n = n.cast_unsigned();
-        (sum.wrapping_add(n & u64::from(u32::MAX)), any | n)
-    });
-    if any <= u64::from(u32::MAX) {
-        return Ok((sum, false)); // 256 numbers of 32 bits
-    }
-    let (mut sum, mut has_decr) = (0u64, false);
-    for (row, n) in amounts.iter().enumerate() {
-        if *n == i64::MIN {
-            return Err(Refused::Amount { row });
-        }
-        has_decr |= *n < 0;
-        sum = sum.saturating_add(n.unsigned_abs());
-    }
-    match sum {
-        u64::MAX => Err(Refused::TooLarge), // or one less: the exact way is as right
-        sum => Ok((sum, has_decr)),
-    }
-}
-
-trait Cell: Copy + Default + PartialEq {
-    /// Adds what is known to fit.
-    fn add(&mut self, n: u64);
-}
-
-impl Cell for u32 {
-    #[inline]
-    fn add(&mut self, n: u64) {
-        *self = self.wrapping_add(n as u32);
-    }
-}
-
-impl Cell for u64 {
-    #[inline]
-    fn add(&mut self, n: u64) {
-        *self = self.wrapping_add(n);
-    }
-}
-
-/// Makes cells of 0 up to a length. False: there is no memory.
-fn grow<C: Cell>(cells: &mut Vec<C>, length: usize) -> bool {
-    let more = length.saturating_sub(cells.len());
-    if cells.try_reserve_exact(more).is_err() {
-        return false;
-    }
-    if more > 0 {
-        cells.resize(length, C::default());
-    }
-    true
-}
-
-/// Adds amounts of which none is below 0. False: there was a number past the last cell.
-#[inline(never)] // a loop for itself gets all registers
-fn add_up<C: Cell>(cells: &mut [C], units: &[u32], amounts: Option<&[i64]>, ahead: Ahead) -> bool {
-    let mut all = true;
-    let mut add = |units: u32, n: u64| match cells.get_mut(units as usize / CELL_UNITS) {
-        Some(cell) => cell.add(n),
-        None => all = false,
-    };
-    let Some(amounts) = amounts else {
-        units.iter().for_each(|units| add(*units, 1));
-        return all;
-    };
-    let ((units, units_rest), (amounts, amounts_rest)) = (
-        units.as_chunks::<LINE_ROWS>(),
-        amounts.as_chunks::<LINE_ROWS>(),
-    );
-    for (line, (units, amounts)) in units.iter().zip(amounts).enumerate() {
-        ahead.prefetch(line * LINE_ROWS);
-        for (units, n) in units.iter().zip(amounts) {
-            add(*units, n.cast_unsigned());
+impl Refused {
+    fn after(self, rows: usize) -> Self {
+        match self {
+            Refused::Id { row } => Refused::Id { row: rows + row },
+            Refused::Amount { row } => Refused::Amount { row: rows + row },
+            Refused::TooLarge => Refused::TooLarge,
         }
     }
-    for (units, n) in units_rest.iter().zip(amounts_rest) {
-        add(*units, n.cast_unsigned());
-    }
-    all
-}
-
-/// As [`add_up`], of amounts on both sides.
-#[inline(never)]
-fn add_both<C: Cell>(
-    cells: &mut [C],
-    of_side: usize,
-    units: &[u32],
-    amounts: Option<&[i64]>,
-) -> bool {
-    let mut all = true;
-    for (units, n) in units.iter().zip(amounts.unwrap_or(&[])) {
-        let side = if *n < 0 { of_side } else { 0 };
-        match cells.get_mut(*units as usize / CELL_UNITS + side) {
-            Some(cell) => cell.add(n.unsigned_abs()),
-            None => all = false,
-        }
-    }
-    all
 }
 
 impl Ahead {
@@ -391,5 +294,193 @@ impl Ahead {
         let amounts: *const u64 = self.amounts.cast::<u64>().wrapping_add(row);
         prefetch_word(amounts);
         prefetch_word(amounts.wrapping_add(LINE_ROWS / 2));
+    }
+}
+
+/// The sum of at most [`ROWS`] amounts that are all below 2³²; `None` where one is not, or is below 0.
+fn small_sum(amounts: &[i64]) -> Option<u64> {
+    // Without a branch, so that the compiler takes many at once.
+    let (sum, any) = amounts.iter().fold((0u64, 0u64), |(sum, any), n| {
+        let n = n.cast_unsigned();
+        (sum.wrapping_add(n & u64::from(u32::MAX)), any | n)
+    });
+    (any <= u64::from(u32::MAX)).then_some(sum)
+}
+
+/// The magnitudes of at most [`ROWS`] amounts, and their sum.
+fn magnitudes(amounts: &[i64], out: &mut [i64]) -> Result<u64, Refused> {
+    let (mut low, mut high, mut any) = (0u64, 0u64, 0);
+    for (out, n) in out.iter_mut().zip(amounts) {
+        *out = n.wrapping_abs(); // of i64::MIN itself: the only one that stays below 0
+        any |= *out;
+        low = low.wrapping_add(out.cast_unsigned() & u64::from(u32::MAX));
+        high = high.wrapping_add(out.cast_unsigned() >> 32);
+    }
+    if any < 0 {
+        let row = amounts.iter().position(|n| *n == i64::MIN).unwrap_or(0);
+        return Err(Refused::Amount { row });
+    }
+    let sum = high
+        .checked_mul(1 << 32)
+        .and_then(|high| high.checked_add(low));
+    sum.ok_or(Refused::TooLarge)
+}
+
+/// The cells of a word of starts, without sums.
+fn tags(starts: u32) -> [u32; WORD_CELLS] {
+    std::array::from_fn(|cell| {
+        let starts = starts >> (cell * CELL_UNITS);
+        let of_cell = starts & ((1 << CELL_UNITS) - 1);
+        if of_cell == 0 {
+            NO_START
+        } else {
+            of_cell.trailing_zeros()
+        }
+    })
+}
+
+/// Makes cells for the other side, without sums.
+fn repeat_tags<C: Cell>(cells: &mut Vec<C>) -> Result<(), Refused> {
+    let count = cells.len();
+    if cells.try_reserve_exact(count).is_err() {
+        return Err(Refused::TooLarge);
+    }
+    cells.extend_from_within(..);
+    for cell in cells.iter_mut().skip(count) {
+        cell.take();
+    }
+    Ok(())
+}
+
+/// A tag and a sum.
+trait Cell: Copy {
+    /// Adds what is known to fit; gives the tag, and other bits above it.
+    fn add(&mut self, n: i64) -> u32;
+
+    /// Takes the sum.
+    fn take(&mut self) -> u64;
+
+    /// 0 where the sum is.
+    fn sum_bits(self) -> u64;
+}
+
+impl Cell for u32 {
+    #[inline]
+    fn add(&mut self, n: i64) -> u32 {
+        let held = *self;
+        *self = held.wrapping_add((n as u32) << TAG_BITS);
+        held
+    }
+
+    #[inline]
+    fn take(&mut self) -> u64 {
+        let sum = *self >> TAG_BITS;
+        *self &= TAG;
+        u64::from(sum)
+    }
+
+    #[inline]
+    fn sum_bits(self) -> u64 {
+        u64::from(self & !TAG)
+    }
+}
+
+impl Cell for u64 {
+    #[inline]
+    fn add(&mut self, n: i64) -> u32 {
+        let held = *self;
+        *self = held.wrapping_add(n.cast_unsigned() << TAG_BITS);
+        held as u32
+    }
+
+    #[inline]
+    fn take(&mut self) -> u64 {
+        let sum = *self >> TAG_BITS;
+        *self &= u64::from(TAG);
+        sum
+    }
+
+    #[inline]
+    fn sum_bits(self) -> u64 {
+        self & !u64::from(TAG)
+    }
+}
+
+/// Adds to cells of increments. True: not all were slots, and the sums are worth nothing.
+#[inline(never)] // a loop for itself gets all registers
+fn add_up<C: Cell>(cells: &mut [C], units: &[u32], by: &[i64], ahead: Ahead) -> bool {
+    let mut wrong = 0;
+    let mut add = |units: u32, n: i64| match cells.get_mut(units as usize / CELL_UNITS) {
+        Some(cell) => wrong |= cell.add(n) ^ (units & OF_CELL),
+        None => wrong |= TAG,
+    };
+    let by = by.get(..units.len()).unwrap_or(by);
+    let ((units, units_rest), (by, by_rest)) =
+        (units.as_chunks::<LINE_ROWS>(), by.as_chunks::<LINE_ROWS>());
+    for (line, (units, by)) in units.iter().zip(by).enumerate() {
+        ahead.prefetch(line * LINE_ROWS);
+        for (units, n) in units.iter().zip(by) {
+            add(*units, *n);
+        }
+    }
+    for (units, n) in units_rest.iter().zip(by_rest) {
+        add(*units, *n);
+    }
+    wrong & TAG != 0
+}
+
+/// As [`add_up`], to the cells of decrements where `decr_at` says where they begin.
+#[inline(never)]
+fn add_both<C: Cell>(cells: &mut [C], units: &[u32], decr_at: &[u32], by: &[i64]) -> bool {
+    let mut wrong = 0;
+    let of_side = cells.len() / 2;
+    for ((units, decr_at), n) in units.iter().zip(decr_at).zip(by) {
+        let cell = *units as usize / CELL_UNITS;
+        match cells.get_mut(cell + *decr_at as usize) {
+            Some(held) if cell < of_side => wrong |= held.add(*n) ^ (units & OF_CELL),
+            _ => wrong |= TAG,
+        }
+    }
+    wrong & TAG != 0
+}
+
+/// Takes the sums of the slots in words of starts. Those of decrements begin at `decr_at`, where there are some.
+#[inline]
+fn take_sums<C: Cell>(
+    starts: &[u32],
+    cells: &mut [C],
+    decr_at: usize,
+    words: Range<usize>,
+    mut each: impl FnMut(Slot, u64, u64),
+) {
+    let (incr, decr) = cells.split_at_mut(decr_at.min(cells.len()));
+    let (incr, _) = incr.as_chunks_mut::<WORD_CELLS>();
+    let (decr, _) = decr.as_chunks_mut::<WORD_CELLS>();
+    let from = words.start;
+    let starts = starts.get(words.clone()).unwrap_or(&[]);
+    let incr = incr.get_mut(words.clone()).unwrap_or(&mut []);
+    let mut decr = decr.get_mut(words).unwrap_or(&mut []).iter_mut();
+    for (word, (starts, incr)) in starts.iter().zip(incr).enumerate() {
+        let mut decr = decr.next();
+        let of_word =
+            |cells: &[C; WORD_CELLS]| cells.iter().fold(0, |any, cell| any | cell.sum_bits());
+        if of_word(incr) | decr.as_deref().map_or(0, of_word) == 0 {
+            continue;
+        }
+        let mut starts = *starts;
+        while starts != 0 {
+            let bit = starts.trailing_zeros() as usize;
+            starts &= starts - 1;
+            let cell = bit / CELL_UNITS % WORD_CELLS;
+            let up = incr.get_mut(cell).map_or(0, Cell::take);
+            let down = decr
+                .as_deref_mut()
+                .and_then(|decr| decr.get_mut(cell))
+                .map_or(0, Cell::take);
+            if up | down != 0 {
+                let units = (from + word) * WORD_BITS + bit;
+                each(Slot::of_units(units as u32), up, down);
+            }
+        }
     }
 }
