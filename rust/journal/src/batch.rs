@@ -56,6 +56,18 @@ impl Journal {
         was_clean && !self.is_clean()
     }
 
+    /// As [`Journal::add_units`], all on one side.
+    pub(crate) fn add_side(&mut self, units: &[u32], amounts: &[u64], side: Side) {
+        let view = self.map.view();
+        let words = view.words();
+        let mut sizes = 0;
+        for (n, (&at, &by)) in units.iter().zip(amounts).enumerate() {
+            prefetch(words, units.get(n + AHEAD));
+            sizes |= self.add_promised(words, at, side, by);
+        }
+        self.note_size(sizes);
+    }
+
     /// Gives the new count.
     #[inline]
     pub(crate) fn add_promised(

@@ -4,8 +4,8 @@
 //! each record is changed once. All rows are checked on the way, so that a batch is all or nothing without a copy of
 //! its columns: every number is read once, and what was summed up is what is counted.
 //!
-//! A cell is 32 bytes of the journal, in which at most one record begins: none is shorter. Its low bits say where
-//! (a tag), so that the load that a sum needs anyway tells whether an id is one; above them is the sum. Cells have 32
+//! A cell is 32 bytes of the journal, in which at most one record begins: none is shorter. Its low bits (the tag) say
+//! where, so that the load that a sum needs anyway tells whether an id is one; above them is the sum. Cells have 32
 //! bits as long as the magnitudes of all rows together fit, and 64 from there on: no sum needs a check of its own.
 
 use std::ops::Range;
@@ -21,16 +21,17 @@ const CELL_UNITS: usize = 4;
 const _: () = assert!(span(1) >= CELL_UNITS * 8, "two records would share a cell");
 /// Cells of one word of starts.
 const WORD_CELLS: usize = WORD_BITS / CELL_UNITS;
-/// Bits of a tag: the unit of its cell in which a record begins, or [`NO_START`].
+/// Bits of a tag: those of the units at which a record begins. Where none does it is the tag of no units in the cell.
 const TAG_BITS: u32 = 3;
-const NO_START: u32 = 4;
 const TAG: u32 = (1 << TAG_BITS) - 1;
-const OF_CELL: u32 = CELL_UNITS as u32 - 1;
+const ODD_CELL: u32 = CELL_UNITS as u32;
 
 /// Rows that are looked at together: their numbers stay in the first cache.
 const ROWS: usize = 256;
 /// Rows whose columns fill a cache line of ids, two of amounts.
 const LINE_ROWS: usize = 16;
+/// Cells of which the sums are taken before they are counted.
+const CELLS: usize = 512;
 
 /// Sums by key and side. None when it is made, and after [`Journal::add_sums`] of all cells.
 #[derive(Default)]
@@ -146,50 +147,28 @@ impl Sums {
         amounts: Option<&[i64]>,
         ahead: Ahead,
     ) -> Result<(), Refused> {
-        let mut units = [0; ROWS];
-        let units = units.get_mut(..ids.len()).unwrap_or(&mut []);
-        for (units, id) in units.iter_mut().zip(ids) {
-            *units = id ^ mask;
-        }
-        let mut by = [1; ROWS];
-        let mut has_decr = false;
-        let (sum, by): (u64, &[i64]) = match amounts {
-            None => (ids.len() as u64, &by),
-            Some(amounts) => match small_sum(amounts) {
-                Some(sum) => (sum, amounts),
-                None => {
-                    let by = by.get_mut(..amounts.len()).unwrap_or(&mut []);
-                    has_decr = amounts.iter().any(|n| *n < 0);
-                    (magnitudes(amounts, by)?, by)
-                }
-            },
+        let ((sum, has_decr), by) = match amounts {
+            None => ((ids.len() as u64, false), [1; ROWS].as_slice()),
+            Some(amounts) => (sum_of(amounts)?, amounts),
         };
         self.make_room(sum, has_decr)?;
         let cells = self.cells();
         let is_wrong = if has_decr {
-            let mut decr_at = [0; ROWS];
-            let decr_at = decr_at.get_mut(..ids.len()).unwrap_or(&mut []);
-            for (at, n) in decr_at.iter_mut().zip(amounts.unwrap_or(&[])) {
-                // No branch: signs come in any order.
-                *at = cells as u32 & (*n >> (i64::BITS - 1)) as u32;
-            }
             match self.wide.as_mut_slice() {
-                [] => add_both(&mut self.narrow, units, decr_at, by),
-                wide => add_both(wide, units, decr_at, by),
+                [] => add_both(&mut self.narrow, ids, mask, by),
+                wide => add_both(wide, ids, mask, by),
             }
         } else {
             match self.wide.get_mut(..cells) {
-                Some(wide) => add_up(wide, units, by, ahead),
-                None => add_up(
-                    self.narrow.get_mut(..cells).unwrap_or(&mut []),
-                    units,
-                    by,
-                    ahead,
-                ),
+                Some(wide) => add_up(wide, ids, mask, by, ahead),
+                None => {
+                    let narrow = self.narrow.get_mut(..cells).unwrap_or(&mut []);
+                    add_up(narrow, ids, mask, by, ahead)
+                }
             }
         };
         if is_wrong {
-            let row = units.iter().position(|units| !self.has(*units));
+            let row = ids.iter().position(|id| !self.has(id ^ mask));
             return Err(Refused::Id {
                 row: row.unwrap_or(0),
             });
@@ -226,23 +205,32 @@ impl Sums {
         word.is_some_and(|word| word >> (units as usize % WORD_BITS) & 1 == 1)
     }
 
-    /// Takes the sums of the slots in `cells` that have some, in the order of slots.
-    fn take(&mut self, cells: Range<usize>, each: impl FnMut(Slot, u64, u64)) {
-        let decr_at = self.cells();
-        let words = cells.start / WORD_CELLS..cells.end.min(decr_at) / WORD_CELLS;
+    /// Takes the sums of a side in some cells: the slots that have one, in their order.
+    #[inline]
+    fn take(&mut self, side: Side, cells: Range<usize>, taken: &mut Taken) {
+        let from = match side {
+            Side::Incr => cells.start,
+            Side::Decr => cells.start + self.cells(),
+        };
         if self.wide.is_empty() {
-            take_sums(&self.starts, &mut self.narrow, decr_at, words, each);
+            taken.take(&mut self.narrow, from, cells);
         } else {
-            take_sums(&self.starts, &mut self.wide, decr_at, words, each);
+            taken.take(&mut self.wide, from, cells);
         }
     }
 
-    /// Takes all sums, in the order of slots.
+    /// Takes all sums: slots, increments, decrements. A slot that has both comes twice.
     pub fn take_all(&mut self) -> Vec<(Slot, u64, u64)> {
-        let mut all = Vec::new();
-        self.take(0..self.cells(), |slot, incr, decr| {
-            all.push((slot, incr, decr))
-        });
+        let (mut all, mut taken) = (Vec::new(), Taken::default());
+        for from in (0..self.cells()).step_by(CELLS) {
+            let to = self.cells().min(from + CELLS);
+            self.take(Side::Incr, from..to, &mut taken);
+            all.extend(taken.iter().map(|(slot, by)| (slot, by, 0)));
+            if self.has_decr {
+                self.take(Side::Decr, from..to, &mut taken);
+                all.extend(taken.iter().map(|(slot, by)| (slot, 0, by)));
+            }
+        }
         self.total = 0;
         all
     }
@@ -253,22 +241,70 @@ impl Journal {
     /// keys. True as of [`Journal::add`].
     pub fn add_sums(&mut self, sums: &mut Sums, cells: Range<usize>) -> bool {
         let was_clean = self.is_clean();
-        let view = self.map.view();
-        let words = view.words();
-        let mut sizes = 0;
-        if cells.end >= sums.cells() {
+        let end = cells.end.min(sums.cells());
+        if end == sums.cells() {
             sums.total = 0;
         }
-        sums.take(cells, |slot, incr, decr| {
-            if incr > 0 {
-                sizes |= self.add_promised(words, slot.units(), Side::Incr, incr);
+        let mut taken = Taken::default();
+        for from in (cells.start..end).step_by(CELLS) {
+            let to = end.min(from + CELLS);
+            sums.take(Side::Incr, from..to, &mut taken);
+            self.add_side(taken.units(), taken.sums(), Side::Incr);
+            if sums.has_decr {
+                sums.take(Side::Decr, from..to, &mut taken);
+                self.add_side(taken.units(), taken.sums(), Side::Decr);
             }
-            if decr > 0 {
-                sizes |= self.add_promised(words, slot.units(), Side::Decr, decr);
-            }
-        });
-        self.note_size(sizes);
+        }
         was_clean && !self.is_clean()
+    }
+}
+
+/// Sums that were taken, by slot.
+struct Taken {
+    units: [u32; CELLS],
+    sums: [u64; CELLS],
+    count: usize,
+}
+
+impl Default for Taken {
+    fn default() -> Self {
+        Taken {
+            units: [0; CELLS],
+            sums: [0; CELLS],
+            count: 0,
+        }
+    }
+}
+
+impl Taken {
+    /// Takes the sums of cells that are kept from `from` on.
+    #[inline]
+    fn take<C: Cell>(&mut self, kept: &mut [C], from: usize, cells: Range<usize>) {
+        let kept = kept.get_mut(from..from + cells.len()).unwrap_or(&mut []);
+        let first = (cells.start * CELL_UNITS) as u32;
+        let mut count = 0;
+        // No branch: which keys have a sum is chance where rows are not many times as many.
+        for (units, cell) in (first..).step_by(CELL_UNITS).zip(kept) {
+            let (place, sum) = cell.take();
+            if let (Some(at), Some(by)) = (self.units.get_mut(count), self.sums.get_mut(count)) {
+                (*at, *by) = (units | place, sum);
+            }
+            count += usize::from(sum != 0);
+        }
+        self.count = count;
+    }
+
+    fn units(&self) -> &[u32] {
+        self.units.get(..self.count).unwrap_or(&[])
+    }
+
+    fn sums(&self) -> &[u64] {
+        self.sums.get(..self.count).unwrap_or(&[])
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (Slot, u64)> {
+        let slots = self.units().iter().map(|units| Slot::of_units(*units));
+        slots.zip(self.sums().iter().copied())
     }
 }
 
@@ -297,44 +333,43 @@ impl Ahead {
     }
 }
 
-/// The sum of at most [`ROWS`] amounts that are all below 2³²; `None` where one is not, or is below 0.
-fn small_sum(amounts: &[i64]) -> Option<u64> {
+/// The sum of the magnitudes of at most [`ROWS`] amounts, and whether some are below 0.
+fn sum_of(amounts: &[i64]) -> Result<(u64, bool), Refused> {
     // Without a branch, so that the compiler takes many at once.
     let (sum, any) = amounts.iter().fold((0u64, 0u64), |(sum, any), n| {
         let n = n.cast_unsigned();
         (sum.wrapping_add(n & u64::from(u32::MAX)), any | n)
     });
-    (any <= u64::from(u32::MAX)).then_some(sum)
-}
-
-/// The magnitudes of at most [`ROWS`] amounts, and their sum.
-fn magnitudes(amounts: &[i64], out: &mut [i64]) -> Result<u64, Refused> {
-    let (mut low, mut high, mut any) = (0u64, 0u64, 0);
-    for (out, n) in out.iter_mut().zip(amounts) {
-        *out = n.wrapping_abs(); // of i64::MIN itself: the only one that stays below 0
-        any |= *out;
-        low = low.wrapping_add(out.cast_unsigned() & u64::from(u32::MAX));
-        high = high.wrapping_add(out.cast_unsigned() >> 32);
+    if any <= u64::from(u32::MAX) {
+        return Ok((sum, false)); // of 256 numbers of 32 bits
     }
-    if any < 0 {
+    let (mut low, mut high, mut any) = (0u64, 0u64, 0u64);
+    for n in amounts {
+        let n = n.unsigned_abs();
+        low = low.wrapping_add(n & u64::from(u32::MAX));
+        high = high.wrapping_add(n >> 32);
+        any |= n;
+    }
+    if any >> 63 != 0 {
         let row = amounts.iter().position(|n| *n == i64::MIN).unwrap_or(0);
         return Err(Refused::Amount { row });
     }
-    let sum = high
-        .checked_mul(1 << 32)
-        .and_then(|high| high.checked_add(low));
-    sum.ok_or(Refused::TooLarge)
+    let has_decr = amounts.iter().fold(0, |any, n| any | n) < 0;
+    match high.checked_mul(1 << 32).and_then(|n| n.checked_add(low)) {
+        Some(sum) => Ok((sum, has_decr)),
+        None => Err(Refused::TooLarge),
+    }
 }
 
 /// The cells of a word of starts, without sums.
 fn tags(starts: u32) -> [u32; WORD_CELLS] {
     std::array::from_fn(|cell| {
-        let starts = starts >> (cell * CELL_UNITS);
-        let of_cell = starts & ((1 << CELL_UNITS) - 1);
+        let units = (cell * CELL_UNITS) as u32;
+        let of_cell = starts >> units & ((1 << CELL_UNITS) - 1);
         if of_cell == 0 {
-            NO_START
+            !units & ODD_CELL
         } else {
-            of_cell.trailing_zeros()
+            (units + of_cell.trailing_zeros()) & TAG
         }
     })
 }
@@ -354,133 +389,88 @@ fn repeat_tags<C: Cell>(cells: &mut Vec<C>) -> Result<(), Refused> {
 
 /// A tag and a sum.
 trait Cell: Copy {
-    /// Adds what is known to fit; gives the tag, and other bits above it.
-    fn add(&mut self, n: i64) -> u32;
+    /// Adds what is known to fit; gives what was there, whose lowest bits are the tag.
+    fn add(&mut self, n: u64) -> u32;
 
-    /// Takes the sum.
-    fn take(&mut self) -> u64;
-
-    /// 0 where the sum is.
-    fn sum_bits(self) -> u64;
+    /// Takes the sum; gives the place of the record in the cell, too.
+    fn take(&mut self) -> (u32, u64);
 }
+
+const PLACE: u32 = CELL_UNITS as u32 - 1;
 
 impl Cell for u32 {
     #[inline]
-    fn add(&mut self, n: i64) -> u32 {
+    fn add(&mut self, n: u64) -> u32 {
         let held = *self;
         *self = held.wrapping_add((n as u32) << TAG_BITS);
         held
     }
 
     #[inline]
-    fn take(&mut self) -> u64 {
-        let sum = *self >> TAG_BITS;
-        *self &= TAG;
-        u64::from(sum)
-    }
-
-    #[inline]
-    fn sum_bits(self) -> u64 {
-        u64::from(self & !TAG)
+    fn take(&mut self) -> (u32, u64) {
+        let held = *self;
+        *self = held & TAG;
+        (held & PLACE, u64::from(held >> TAG_BITS))
     }
 }
 
 impl Cell for u64 {
     #[inline]
-    fn add(&mut self, n: i64) -> u32 {
+    fn add(&mut self, n: u64) -> u32 {
         let held = *self;
-        *self = held.wrapping_add(n.cast_unsigned() << TAG_BITS);
+        *self = held.wrapping_add(n << TAG_BITS);
         held as u32
     }
 
     #[inline]
-    fn take(&mut self) -> u64 {
-        let sum = *self >> TAG_BITS;
-        *self &= u64::from(TAG);
-        sum
-    }
-
-    #[inline]
-    fn sum_bits(self) -> u64 {
-        self & !u64::from(TAG)
+    fn take(&mut self) -> (u32, u64) {
+        let held = *self;
+        *self = held & u64::from(TAG);
+        (held as u32 & PLACE, held >> TAG_BITS)
     }
 }
 
 /// Adds to cells of increments. True: not all were slots, and the sums are worth nothing.
 #[inline(never)] // a loop for itself gets all registers
-fn add_up<C: Cell>(cells: &mut [C], units: &[u32], by: &[i64], ahead: Ahead) -> bool {
+fn add_up<C: Cell>(cells: &mut [C], ids: &[u32], mask: u32, by: &[i64], ahead: Ahead) -> bool {
     let mut wrong = 0;
-    let mut add = |units: u32, n: i64| match cells.get_mut(units as usize / CELL_UNITS) {
-        Some(cell) => wrong |= cell.add(n) ^ (units & OF_CELL),
-        None => wrong |= TAG,
-    };
-    let by = by.get(..units.len()).unwrap_or(by);
-    let ((units, units_rest), (by, by_rest)) =
-        (units.as_chunks::<LINE_ROWS>(), by.as_chunks::<LINE_ROWS>());
-    for (line, (units, by)) in units.iter().zip(by).enumerate() {
+    let by = by.get(..ids.len()).unwrap_or(by);
+    let ((ids, ids_rest), (by, by_rest)) =
+        (ids.as_chunks::<LINE_ROWS>(), by.as_chunks::<LINE_ROWS>());
+    for (line, (ids, by)) in ids.iter().zip(by).enumerate() {
         ahead.prefetch(line * LINE_ROWS);
-        for (units, n) in units.iter().zip(by) {
-            add(*units, *n);
+        for (id, n) in ids.iter().zip(by) {
+            let units = id ^ mask;
+            let Some(cell) = cells.get_mut(units as usize / CELL_UNITS) else {
+                return true;
+            };
+            wrong |= cell.add(n.cast_unsigned()) ^ units;
         }
     }
-    for (units, n) in units_rest.iter().zip(by_rest) {
-        add(*units, *n);
+    for (id, n) in ids_rest.iter().zip(by_rest) {
+        let units = id ^ mask;
+        let Some(cell) = cells.get_mut(units as usize / CELL_UNITS) else {
+            return true;
+        };
+        wrong |= cell.add(n.cast_unsigned()) ^ units;
     }
     wrong & TAG != 0
 }
 
-/// As [`add_up`], to the cells of decrements where `decr_at` says where they begin.
+/// As [`add_up`], on both sides: the second half of cells is of decrements.
 #[inline(never)]
-fn add_both<C: Cell>(cells: &mut [C], units: &[u32], decr_at: &[u32], by: &[i64]) -> bool {
+fn add_both<C: Cell>(cells: &mut [C], ids: &[u32], mask: u32, amounts: &[i64]) -> bool {
     let mut wrong = 0;
     let of_side = cells.len() / 2;
-    for ((units, decr_at), n) in units.iter().zip(decr_at).zip(by) {
-        let cell = *units as usize / CELL_UNITS;
-        match cells.get_mut(cell + *decr_at as usize) {
-            Some(held) if cell < of_side => wrong |= held.add(*n) ^ (units & OF_CELL),
-            _ => wrong |= TAG,
+    for (id, n) in ids.iter().zip(amounts) {
+        let units = id ^ mask;
+        let cell = units as usize / CELL_UNITS;
+        // No branch: signs come in any order.
+        let decr_at = of_side & (n >> (i64::BITS - 1)).cast_unsigned() as usize;
+        match cells.get_mut(cell + decr_at) {
+            Some(held) if cell < of_side => wrong |= held.add(n.unsigned_abs()) ^ units,
+            _ => return true,
         }
     }
     wrong & TAG != 0
-}
-
-/// Takes the sums of the slots in words of starts. Those of decrements begin at `decr_at`, where there are some.
-#[inline]
-fn take_sums<C: Cell>(
-    starts: &[u32],
-    cells: &mut [C],
-    decr_at: usize,
-    words: Range<usize>,
-    mut each: impl FnMut(Slot, u64, u64),
-) {
-    let (incr, decr) = cells.split_at_mut(decr_at.min(cells.len()));
-    let (incr, _) = incr.as_chunks_mut::<WORD_CELLS>();
-    let (decr, _) = decr.as_chunks_mut::<WORD_CELLS>();
-    let from = words.start;
-    let starts = starts.get(words.clone()).unwrap_or(&[]);
-    let incr = incr.get_mut(words.clone()).unwrap_or(&mut []);
-    let mut decr = decr.get_mut(words).unwrap_or(&mut []).iter_mut();
-    for (word, (starts, incr)) in starts.iter().zip(incr).enumerate() {
-        let mut decr = decr.next();
-        let of_word =
-            |cells: &[C; WORD_CELLS]| cells.iter().fold(0, |any, cell| any | cell.sum_bits());
-        if of_word(incr) | decr.as_deref().map_or(0, of_word) == 0 {
-            continue;
-        }
-        let mut starts = *starts;
-        while starts != 0 {
-            let bit = starts.trailing_zeros() as usize;
-            starts &= starts - 1;
-            let cell = bit / CELL_UNITS % WORD_CELLS;
-            let up = incr.get_mut(cell).map_or(0, Cell::take);
-            let down = decr
-                .as_deref_mut()
-                .and_then(|decr| decr.get_mut(cell))
-                .map_or(0, Cell::take);
-            if up | down != 0 {
-                let units = (from + word) * WORD_BITS + bit;
-                each(Slot::of_units(units as u32), up, down);
-            }
-        }
-    }
 }
