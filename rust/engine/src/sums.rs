@@ -15,7 +15,7 @@ const CELLS_PER_ROW_MAX: usize = 1;
 const CELLS_MAX: usize = 1 << 22;
 /// Cells that are looked through, or learned, before others get their turn: some 0.1 ms, where all records are far.
 const SLICE_CELLS: usize = 1 << 13;
-const LEARNED_CELLS: usize = 1 << 21;
+const LEARNED_CELLS: usize = 1 << 15;
 /// Rows that the columns are fetched ahead of being read: two blocks.
 const AHEAD_ROWS: usize = 2 * BLOCK_ROWS;
 /// Room of up to so many bytes is kept for the next batch: to have it made and cleared costs a tenth of a small one.
@@ -77,6 +77,12 @@ impl Engine {
             return Ok(None);
         }
         let mut sums = counting.sums.take().unwrap_or_default();
+        // Under no lock: memory that grows bit by bit is copied now and then.
+        drop(counting);
+        if !sums.reserve(cells) {
+            return Ok(None);
+        }
+        let mut counting = self.counting(turn);
         loop {
             match sums.learn(counting.live()?, LEARNED_CELLS) {
                 Ok(true) => return Ok(Some(sums)),

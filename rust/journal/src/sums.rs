@@ -70,14 +70,26 @@ impl Sums {
         journal.starts.words().len() * WORD_CELLS
     }
 
+    /// Has memory for so many cells. False: there is none.
+    pub fn reserve(&mut self, cells: usize) -> bool {
+        self.forget_others();
+        let more = cells.saturating_sub(self.narrow.len());
+        self.starts.try_reserve(more / WORD_CELLS).is_ok() && self.narrow.try_reserve(more).is_ok()
+    }
+
+    /// Only narrow increments are kept: what most batches do not need is made anew.
+    fn forget_others(&mut self) {
+        if self.has_decr || !self.wide.is_empty() {
+            *self = Sums::default();
+        }
+    }
+
     /// Learns keys that a journal has now, those of `cells_max` cells at most. True: there are no more.
     ///
     /// # Errors
     /// `TooLarge`: there is no memory.
     pub fn learn(&mut self, journal: &Journal, cells_max: usize) -> Result<bool, Refused> {
-        if self.has_decr || !self.wide.is_empty() {
-            *self = Sums::default(); // what most batches do not need is made anew
-        }
+        self.forget_others();
         let starts = journal.starts.words();
         // Keys are added at the end, so only the last word that is known already may have changed.
         let known = self.starts.len().saturating_sub(1);
