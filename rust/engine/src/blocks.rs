@@ -16,6 +16,9 @@ pub trait Column<T>: Sync {
     /// The rows from `from` on, at most [`BLOCK_ROWS`]: where they are, or copied into `scratch` where others may write
     /// to them meanwhile. Asked again it may give other numbers, so what was checked has to be what is counted.
     fn block<'a>(&'a self, from: usize, scratch: &'a mut Block<T>) -> &'a [T];
+
+    /// Where a row is, for the processor to fetch: nobody reads through it. It may be past the end.
+    fn place(&self, row: usize) -> *const T;
 }
 
 impl<T: Sync> Column<T> for &[T] {
@@ -26,6 +29,10 @@ impl<T: Sync> Column<T> for &[T] {
     fn block<'a>(&'a self, from: usize, _scratch: &'a mut Block<T>) -> &'a [T] {
         let rest = self.get(from..).unwrap_or(&[]);
         rest.get(..BLOCK_ROWS).unwrap_or(rest)
+    }
+
+    fn place(&self, row: usize) -> *const T {
+        self.as_ptr().wrapping_add(row)
     }
 }
 
@@ -56,7 +63,7 @@ impl Amounts<'_> {
         let (mut all, mut sum) = (Vec::with_capacity(rows), Some(0u64));
         let mut blocks = AmountBlocks::new(self);
         for from in (0..rows).step_by(BLOCK_ROWS) {
-            let block = blocks.read(from)?;
+            let block = blocks.read_checked(from)?;
             all.extend_from_slice(block);
             // In halves, so that the compiler adds many at once: 256 magnitudes cannot overflow either.
             let halves = block.iter().fold((0u64, 0u64), |(low, high), n| {
@@ -75,6 +82,15 @@ impl Amounts<'_> {
                 .and_then(|(sum, more)| sum.checked_add(more));
         }
         Ok((Some(all), sum))
+    }
+
+    /// Where the amount of a row is (see [`Column::place`]).
+    pub(crate) fn place(self, row: usize) -> *const u8 {
+        match self {
+            Amounts::Ones => std::ptr::null(),
+            Amounts::Signed(column) => column.place(row).cast(),
+            Amounts::Unsigned(column) => column.place(row).cast(),
+        }
     }
 
     /// Are there as many as rows?
@@ -107,9 +123,9 @@ impl<'a> AmountBlocks<'a> {
         }
     }
 
-    /// The block that begins at row `from`, checked: none is `i64::MIN`, so each has a magnitude below 2⁶³.
-    pub(crate) fn read(&mut self, from: usize) -> Result<&[i64], EngineError> {
-        let block = match self.amounts {
+    /// The block that begins at row `from`; what is no amount is `i64::MIN`.
+    pub(crate) fn read(&mut self, from: usize) -> &[i64] {
+        match self.amounts {
             Amounts::Ones => &self.signed,
             Amounts::Signed(column) => column.block(from, &mut self.signed),
             Amounts::Unsigned(column) => {
@@ -119,7 +135,12 @@ impl<'a> AmountBlocks<'a> {
                 }
                 self.signed.get(..block.len()).unwrap_or(&[])
             }
-        };
+        }
+    }
+
+    /// As [`AmountBlocks::read`], checked: none is `i64::MIN`, so each has a magnitude below 2⁶³.
+    pub(crate) fn read_checked(&mut self, from: usize) -> Result<&[i64], EngineError> {
+        let block = self.read(from);
         // Without a branch: all rows are looked at, many at once.
         let any = block.iter().fold(false, |any, n| any | (*n == i64::MIN));
         match any
@@ -144,7 +165,7 @@ mod tests {
         let mut blocks = AmountBlocks::new(amounts);
         let mut out = Vec::new();
         for from in (0..rows).step_by(BLOCK_ROWS) {
-            match blocks.read(from) {
+            match blocks.read_checked(from) {
                 Ok(block) => out.extend_from_slice(block),
                 Err(EngineError::AmountRange { position }) => return Err(position),
                 Err(_) => return Err(usize::MAX),

@@ -7,7 +7,7 @@ use crate::blocks::{Amounts, BLOCK_ROWS, Column};
 use crate::error::EngineError;
 use crate::{Counting, Engine, Turn};
 use crdtstats_core::key;
-use crdtstats_journal::Slot;
+use crdtstats_journal::{Journal, Slot};
 
 /// Rows that are checked, or counted, before others get their turn.
 const SLICE_ROWS: usize = 8192;
@@ -54,24 +54,12 @@ impl Engine {
         amounts: Amounts<'_>,
         cursor: Option<(&str, u64)>,
     ) -> Result<(), EngineError> {
-        amounts.check_rows(ids.rows())?;
-        // Each number is read once: what is checked here is what is counted.
-        let (mut copy, mut scratch) = (Vec::with_capacity(ids.rows()), [0; BLOCK_ROWS]);
-        for from in (0..ids.rows()).step_by(BLOCK_ROWS) {
-            copy.extend_from_slice(ids.block(from, &mut scratch));
-        }
-        let mask = self.ids_mask();
-        for (number, ids) in copy.chunks(SLICE_ROWS).enumerate() {
-            let mut counting = self.counting(turn);
-            let journal = counting.live()?;
-            let is_wrong = |id: &u32| journal.slot_from_units(id ^ mask).is_none();
-            if let Some(row) = ids.iter().position(is_wrong) {
-                let position = number * SLICE_ROWS + row;
-                let id = ids.get(row).copied().unwrap_or_default();
-                return Err(EngineError::ForeignId { position, id });
-            }
-        }
-        self.add_rows(turn, &copy, mask, amounts, cursor)
+        let rows = Rows {
+            ids,
+            mask: self.ids_mask(),
+            known: false,
+        };
+        self.add_rows(turn, rows, amounts, cursor)
     }
 
     /// As [`Engine::add_ids`], of ids that this engine gave and nobody could change since.
@@ -85,8 +73,12 @@ impl Engine {
         amounts: Amounts<'_>,
         cursor: Option<(&str, u64)>,
     ) -> Result<(), EngineError> {
-        amounts.check_rows(ids.len())?;
-        self.add_rows(turn, ids, self.ids_mask(), amounts, cursor)
+        let rows = Rows {
+            ids: &ids,
+            mask: self.ids_mask(),
+            known: true,
+        };
+        self.add_rows(turn, rows, amounts, cursor)
     }
 
     /// Count on a column of keys, as [`Engine::add_batch`].
@@ -113,46 +105,83 @@ impl Engine {
                 .find_or_insert_all(keys, &mut slots)?;
         }
         let units: Vec<u32> = slots.into_iter().map(Slot::units).collect();
-        self.add_rows(turn, &units, 0, amounts, cursor)
+        let rows = Rows {
+            ids: &units.as_slice(),
+            mask: 0,
+            known: true,
+        };
+        self.add_rows(turn, rows, amounts, cursor)
     }
 
     fn ids_mask(&self) -> u32 {
         self.ids_mask.get().copied().unwrap_or(0) // 0 without a journal: every call is refused
     }
 
-    /// Count rows whose slots are known to be this journal's.
     fn add_rows(
+        &self,
+        turn: Option<Turn<'_>>,
+        rows: Rows<'_>,
+        amounts: Amounts<'_>,
+        cursor: Option<(&str, u64)>,
+    ) -> Result<(), EngineError> {
+        amounts.check_rows(rows.ids.rows())?;
+        let is_first = match self.sum_up(turn, rows, amounts)? {
+            Some(sums) => self.add_sums(turn, sums, cursor)?,
+            None => self.add_each(turn, rows, amounts, cursor)?,
+        };
+        if is_first {
+            self.bell().ring();
+        }
+        Ok(())
+    }
+
+    /// Count row by row. True where there was nothing to flush before.
+    fn add_each(
+        &self,
+        turn: Option<Turn<'_>>,
+        rows: Rows<'_>,
+        amounts: Amounts<'_>,
+        cursor: Option<(&str, u64)>,
+    ) -> Result<bool, EngineError> {
+        // Each number is read once: what is checked here is what is counted.
+        let (mut units, mut scratch) = (Vec::with_capacity(rows.ids.rows()), [0; BLOCK_ROWS]);
+        for from in (0..rows.ids.rows()).step_by(BLOCK_ROWS) {
+            let block = rows.ids.block(from, &mut scratch);
+            units.extend(block.iter().map(|id| id ^ rows.mask));
+        }
+        if !rows.known {
+            self.check_ids(turn, &units, rows.mask)?;
+        }
+        let (amounts, sum) = amounts.read_all(units.len())?;
+        let mut counting = self.counting(turn);
+        let journal = counting.live_past(cursor)?;
+        if let Some(sum) = sum.filter(|sum| cursor.is_none() && journal.promise(*sum)) {
+            drop(counting);
+            return Ok(self.add_in_slices(turn, &units, amounts.as_deref(), sum));
+        }
+        let rows = units.iter().enumerate().map(|(row, units)| {
+            let n = amounts.as_ref().map_or(Some(1), |n| n.get(row).copied());
+            let (incr, decr) = sides_of(n.unwrap_or(0));
+            (Slot::of_units(*units), incr, decr)
+        });
+        count_batch(journal, &rows.collect::<Vec<_>>(), cursor)
+    }
+
+    fn check_ids(
         &self,
         turn: Option<Turn<'_>>,
         units: &[u32],
         mask: u32,
-        amounts: Amounts<'_>,
-        cursor: Option<(&str, u64)>,
     ) -> Result<(), EngineError> {
-        let (amounts, sum) = amounts.read_all(units.len())?;
-        let mut counting = self.counting(turn);
-        counting.live()?; // a closed store says so, whatever the cursor
-        counting.check_cursor(cursor)?;
-        let journal = counting.live()?;
-        let promised = sum.filter(|sum| cursor.is_none() && journal.promise(*sum));
-        let is_first = if let Some(sum) = promised {
-            drop(counting);
-            self.add_in_slices(turn, units, mask, amounts.as_deref(), sum)
-        } else {
-            let was_clean = journal.is_clean();
-            let rows = units.iter().enumerate().map(|(row, units)| {
-                let n = amounts.as_ref().map_or(Some(1), |n| n.get(row).copied());
-                let (incr, decr) = sides_of(n.unwrap_or(0));
-                (Slot::of_units(units ^ mask), incr, decr)
-            });
-            let rows: Vec<_> = rows.collect();
-            journal
-                .add_batch(&rows, cursor)
-                .map_err(EngineError::of_batch)?;
-            was_clean
-        };
-        if is_first {
-            self.bell().ring();
+        for (number, units) in units.chunks(SLICE_ROWS).enumerate() {
+            let mut counting = self.counting(turn);
+            let journal = counting.live()?;
+            let is_wrong = |units: &u32| journal.slot_from_units(*units).is_none();
+            if let Some(row) = units.iter().position(is_wrong) {
+                let position = number * SLICE_ROWS + row;
+                let id = units.get(row).copied().unwrap_or_default() ^ mask;
+                return Err(EngineError::ForeignId { position, id });
+            }
         }
         Ok(())
     }
@@ -162,7 +191,6 @@ impl Engine {
         &self,
         turn: Option<Turn<'_>>,
         units: &[u32],
-        mask: u32,
         amounts: Option<&[i64]>,
         sum: u64,
     ) -> bool {
@@ -171,7 +199,7 @@ impl Engine {
             let from = number * SLICE_ROWS;
             let amounts = amounts.map(|all| all.get(from..).unwrap_or(&[]));
             if let Some(journal) = self.counting(turn).journal.as_mut() {
-                is_first |= journal.add_units(units, mask, amounts);
+                is_first |= journal.add_units(units, amounts);
             }
         }
         if let Some(journal) = self.counting(turn).journal.as_mut() {
@@ -181,7 +209,27 @@ impl Engine {
     }
 }
 
+/// Rows of a batch.
+#[derive(Clone, Copy)]
+pub(crate) struct Rows<'a> {
+    /// Units of slots, under a mask.
+    pub(crate) ids: &'a dyn Column<u32>,
+    pub(crate) mask: u32,
+    /// Each of them is a slot of this journal for sure.
+    pub(crate) known: bool,
+}
+
 impl Counting {
+    /// The journal, where a cursor may move as asked. A closed store says so, whatever the cursor.
+    pub(crate) fn live_past(
+        &mut self,
+        cursor: Option<(&str, u64)>,
+    ) -> Result<&mut Journal, EngineError> {
+        self.live()?;
+        self.check_cursor(cursor)?;
+        self.live()
+    }
+
     /// Cursors of earlier generations are held here, not in the journal, which checks its own.
     fn check_cursor(&self, cursor: Option<(&str, u64)>) -> Result<(), EngineError> {
         let Some((name, position)) = cursor else {
@@ -196,6 +244,19 @@ impl Counting {
             _ => Ok(()),
         }
     }
+}
+
+/// Adds a batch; true where there was nothing to flush before.
+pub(crate) fn count_batch(
+    journal: &mut Journal,
+    batch: &[(Slot, u64, u64)],
+    cursor: Option<(&str, u64)>,
+) -> Result<bool, EngineError> {
+    let was_clean = journal.is_clean();
+    journal
+        .add_batch(batch, cursor)
+        .map_err(EngineError::of_batch)?;
+    Ok(was_clean)
 }
 
 fn sides_of(n: i64) -> (u64, u64) {

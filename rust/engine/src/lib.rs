@@ -15,6 +15,7 @@ mod reading;
 mod recovery;
 mod replication;
 mod status;
+mod sums;
 mod table;
 mod tokens;
 
@@ -31,7 +32,7 @@ pub use table::{Offsets, Table, Totals};
 use crdtstats_core::paths::OutsideTexts;
 use crdtstats_core::peer_id::PeerId;
 use crdtstats_core::replica::{Config, Replica};
-use crdtstats_journal::{Generation, Journal, Slot, Slots};
+use crdtstats_journal::{Generation, Journal, Slot, Slots, Sums};
 use crdtstats_lock::{ShortGuard, ShortLock};
 use std::collections::BTreeMap;
 use std::os::fd::RawFd;
@@ -48,6 +49,8 @@ struct Counting {
     forgotten: Vec<usize>,
     /// Cursors of earlier generations: from the datastore, and from journals that may be believed.
     cursors: BTreeMap<String, u64>,
+    /// Room for the next batch of many rows on few keys.
+    sums: Option<Box<Sums>>,
 }
 
 struct Core {
@@ -82,6 +85,7 @@ impl Engine {
                 tokens: tokens::Tokens::default(),
                 forgotten: Vec::new(),
                 cursors: BTreeMap::new(),
+                sums: None,
             }),
             core: Mutex::new(Core {
                 replica: Replica::new(config, me, now_ms, seed),

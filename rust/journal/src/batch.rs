@@ -23,16 +23,16 @@ fn flags_of(incr: u64, decr: u64) -> u64 {
 }
 
 #[inline]
-fn prefetch(words: &[AtomicU64], units: Option<u32>) {
-    if let Some(word) = units.and_then(|units| words.get(units as usize)) {
+fn prefetch(words: &[AtomicU64], units: Option<&u32>) {
+    if let Some(word) = units.and_then(|units| words.get(*units as usize)) {
         prefetch_word(word.as_ptr());
     }
 }
 
 impl Journal {
-    /// Adds to the slots of `units ^ mask`, each of them a slot of this journal, amounts (negative ones down, or 1 each)
-    /// whose sum was promised ([`Journal::promise`]). True as of [`Journal::add`].
-    pub fn add_units(&mut self, units: &[u32], mask: u32, amounts: Option<&[i64]>) -> bool {
+    /// Adds to the slots of `units`, each of them a slot of this journal, amounts (negative ones down, or 1 each) whose
+    /// sum was promised ([`Journal::promise`]). True as of [`Journal::add`].
+    pub fn add_units(&mut self, units: &[u32], amounts: Option<&[i64]>) -> bool {
         let was_clean = self.is_clean();
         let view = self.map.view();
         let words = view.words();
@@ -40,14 +40,15 @@ impl Journal {
         match amounts {
             None => {
                 for (n, &at) in units.iter().enumerate() {
-                    prefetch(words, units.get(n + AHEAD).map(|ahead| ahead ^ mask));
-                    sizes |= self.add_promised(words, at ^ mask, 1);
+                    prefetch(words, units.get(n + AHEAD));
+                    sizes |= self.add_promised(words, at, Side::Incr, 1);
                 }
             }
             Some(amounts) => {
                 for (n, (&at, &by)) in units.iter().zip(amounts).enumerate() {
-                    prefetch(words, units.get(n + AHEAD).map(|ahead| ahead ^ mask));
-                    sizes |= self.add_promised(words, at ^ mask, by);
+                    prefetch(words, units.get(n + AHEAD));
+                    let side = if by < 0 { Side::Decr } else { Side::Incr };
+                    sizes |= self.add_promised(words, at, side, by.unsigned_abs());
                 }
             }
         }
@@ -55,26 +56,44 @@ impl Journal {
         was_clean && !self.is_clean()
     }
 
+    /// As [`Journal::add_units`], all on one side.
+    pub(crate) fn add_side(&mut self, units: &[u32], amounts: &[u64], side: Side) {
+        let view = self.map.view();
+        let words = view.words();
+        let mut sizes = 0;
+        for (n, (&at, &by)) in units.iter().zip(amounts).enumerate() {
+            prefetch(words, units.get(n + AHEAD));
+            sizes |= self.add_promised(words, at, side, by);
+        }
+        self.note_size(sizes);
+    }
+
     /// Gives the new count.
     #[inline]
-    fn add_promised(&mut self, words: &[AtomicU64], units: u32, n: i64) -> u64 {
+    pub(crate) fn add_promised(
+        &mut self,
+        words: &[AtomicU64],
+        units: u32,
+        side: Side,
+        by: u64,
+    ) -> u64 {
         let at = units as usize;
         let Some([incr, decr, meta]) = words.get(at..).and_then(|rest| rest.first_chunk::<3>())
         else {
             return 0;
         };
-        let (count, flags) = if n < 0 {
-            (decr, Side::Decr.dirty() | UNREAD)
-        } else {
-            (incr, Side::Incr.dirty() | UNREAD)
+        let count = match side {
+            Side::Incr => incr,
+            Side::Decr => decr,
         };
+        let flags = side.dirty() | UNREAD;
         if meta.load(Ordering::Relaxed) & flags != flags {
-            if n == 0 {
+            if by == 0 {
                 return 0;
             }
             self.list(Slot::of_units(units), flags);
         }
-        let sum = count.load(Ordering::Relaxed).wrapping_add(n.unsigned_abs());
+        let sum = count.load(Ordering::Relaxed).wrapping_add(by);
         count.store(sum, Ordering::Release);
         sum
     }

@@ -38,6 +38,7 @@ mod record;
 mod scan;
 mod slot;
 mod starts;
+mod sums;
 mod table;
 mod words;
 
@@ -53,3 +54,4 @@ pub use leftover::{Dropped, Leftover, leftovers};
 pub use record::KEY_BYTES_MAX;
 pub use scan::{Entries, Entry};
 pub use slot::{Dirty, Side, Slot, Slots, Unread};
+pub use sums::{Ahead, Refused, Sums};

@@ -73,7 +73,7 @@ impl Meta {
 }
 
 /// Bytes that a record with this text takes.
-pub(crate) fn span(text_bytes: usize) -> usize {
+pub(crate) const fn span(text_bytes: usize) -> usize {
     (TEXT_AT + text_bytes).next_multiple_of(8)
 }
 

@@ -7,11 +7,11 @@ use crate::error::JournalError;
 use crate::journal::Journal;
 use crate::slot::Slot;
 
-const WORD_BITS: usize = u64::BITS as usize;
+pub(crate) const WORD_BITS: usize = u32::BITS as usize;
 
 #[derive(Default)]
 pub(crate) struct Starts {
-    words: Vec<u64>,
+    words: Vec<u32>,
 }
 
 impl Starts {
@@ -32,6 +32,11 @@ impl Starts {
             *word |= 1 << bit;
         }
         Ok(())
+    }
+
+    /// All of them, as they are now.
+    pub(crate) fn words(&self) -> &[u32] {
+        &self.words
     }
 
     #[inline]

@@ -114,4 +114,8 @@ impl<T: Number> Column<T> for Items<'_, T> {
         }
         scratch.get(..count).unwrap_or(&[])
     }
+
+    fn place(&self, row: usize) -> *const T {
+        self.start.wrapping_add(row)
+    }
 }
