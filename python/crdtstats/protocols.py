@@ -124,10 +124,21 @@ class Host(Protocol):
 
 
 @runtime_checkable
+class ReachingHost(Protocol):
+    """A host that connects to peers that a router names; it may take its time, or fail."""
+
+    def reach(self, peer: str) -> None:
+        """``peer`` is a peer id, or a multiaddr that ends in ``/p2p/`` and one. Does not wait."""
+        ...
+
+
+@runtime_checkable
 class CRDTRouter(Protocol):
     """Finds peers that can serve a block."""
 
-    def find_providers(self, cid: bytes, count: int) -> AsyncIterator[str]: ...
+    def find_providers(self, cid: bytes, count: int) -> AsyncIterator[str]:
+        """Yield at most ``count`` peer ids; or, where it knows how to reach them, multiaddrs with ``/p2p/``."""
+        ...
 
 
 @runtime_checkable

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from crdtstats import _core
     from crdtstats.protocols import Broadcaster, Exchange
+    from crdtstats.seeking import Seeker
     from crdtstats.storage import Storage
 
 logger = logging.getLogger("crdtstats.replicator")
@@ -47,6 +48,7 @@ class Replicator:
         broadcaster: None for a store without a network.
         exchange: None for a store without a network.
         flush_interval_s: least time between two flushes that nobody asked for.
+        seeker: asks a router for blocks that stay missing; None without a router.
         wake: called when there is something to do for :meth:`step`.
     """
 
@@ -59,6 +61,7 @@ class Replicator:
         exchange: Exchange | None,
         *,
         flush_interval_s: float,
+        seeker: Seeker | None = None,
         on_clone: Callable[[], None] | None = None,
         wake: Callable[[], None] = lambda: None,
     ) -> None:
@@ -67,6 +70,7 @@ class Replicator:
         self._signer = signer
         self._broadcaster = broadcaster
         self._exchange = exchange
+        self._seeker = seeker
         self._flush_interval_s = flush_interval_s
         self._on_clone = on_clone
         self._wake = wake
@@ -157,6 +161,8 @@ class Replicator:
         self._merge_inbox()
         self._carry(now_s)
         due = self._flush_when_due(now_s)
+        if self._seeker is not None:
+            due = min(due, self._seeker.step(now_s))
         if self._inbox and not self._leaving:
             return now_s
         return min(due, self._engine.due_ms() / 1000) if self._broadcaster is not None else due
@@ -222,6 +228,8 @@ class Replicator:
                 if cid is None:
                     self._engine.handle_payload(data, peer)
                 else:
+                    if self._seeker is not None:
+                        self._seeker.over([cid])
                     self._engine.handle_block(cid, data)
             except RemoteError as error:
                 # The core counted it. What it came from is bad, not we: go on.
@@ -237,6 +245,9 @@ class Replicator:
                     self._exchange.want(cids, [peer] if peer else ())
                 if effects.cancel:
                     self._exchange.cancel(effects.cancel)
+                if self._seeker is not None:
+                    self._seeker.wanted([cid for cid, _ in effects.want], now_s)
+                    self._seeker.over(effects.cancel)
             self._store_blocks(now_s)
             for payload in effects.announce:
                 self._broadcast(payload)

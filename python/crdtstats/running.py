@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 from crdtstats import _core
 from crdtstats.errors import ClosedError, CrdtStatsError, DataError
 from crdtstats.replicator import Replicator
+from crdtstats.seeking import Seeker
 from crdtstats.storage import Storage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from crdtstats.protocols import Broadcaster, Datastore, Exchange, Host
+    from crdtstats.protocols import Broadcaster, CRDTRouter, Datastore, Exchange, Host
 
 logger = logging.getLogger("crdtstats.store")
 
@@ -42,6 +43,7 @@ class Running:
         host: who we are; signs.
         broadcaster: closed here; None for a store without a network.
         exchange: closed here; None for a store without a network.
+        router: asked who has what the exchange does not get; None: nobody is.
         journal_dir: directory of the journals.
         old_identities: peer id → ``Identity`` of earlier lives of this directory, whose journals are published.
         threads: False leaves the driving to the caller (:meth:`step`), for simulations.
@@ -55,6 +57,7 @@ class Running:
         host: Host,
         broadcaster: Broadcaster | None,
         exchange: Exchange | None,
+        router: CRDTRouter | None,
         journal_dir: Path,
         topic: str,
         native: bool,
@@ -92,6 +95,9 @@ class Running:
             now_ms=int(clock() * 1000),
             seed=int.from_bytes(os.urandom(8), "big") if seed is None else seed,
         )
+        self._seeker = None
+        if router is not None and exchange is not None:
+            self._seeker = Seeker(router, exchange, host, threads=threads)
         self.replicator = Replicator(
             self.engine,
             self._storage,
@@ -99,6 +105,7 @@ class Running:
             broadcaster,
             exchange,
             flush_interval_s=flush_interval_s,
+            seeker=self._seeker,
             on_clone=on_clone,
             wake=self.engine.ring,
         )
@@ -235,6 +242,8 @@ class Running:
         network = getattr(self._host, "status", None)
         if network is not None:
             status["network"] = network()
+        if self._seeker is not None:
+            status["router"] = dict(self._seeker.counts)
         return status
 
     # ---- close
@@ -301,7 +310,7 @@ class Running:
 
     def _stop(self) -> None:
         self._closing.set()
-        for part in (self._exchange, self._broadcaster):
+        for part in (self._seeker, self._exchange, self._broadcaster):
             close = getattr(part, "close", None)
             if close is not None:
                 close()

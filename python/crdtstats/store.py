@@ -39,7 +39,8 @@ class CRDTStatsStore(_core.Counters):
         broadcaster: carries heads to peers; None for a store without a network. Closed with the store.
         datastore: where blocks are kept. Closed by ``on_close``.
         host: who this replica is.
-        router: finds peers that have a block; not used yet.
+        router: asked, in a thread of its own, who has a block that did not come for two seconds; the host reaches
+            them where it can. ``crdtstats.open`` needs none: with ``Network(dht=True)`` its node looks itself.
         exchange: fetches and serves blocks; None for a store without a network. Closed with the store.
         journal_dir: where journals live. Without one an increment is as durable as the last flush.
         topic: the network; part of what nodes are signed for.
@@ -86,7 +87,6 @@ class CRDTStatsStore(_core.Counters):
         clock: Callable[[], float] = time.monotonic,
         seed: int | None = None,
     ) -> None:
-        del router
         self._epoch = _core.fork_epoch()
         self._datastore = datastore
         cleanup = contextlib.ExitStack()
@@ -102,6 +102,7 @@ class CRDTStatsStore(_core.Counters):
                 host=host,
                 broadcaster=broadcaster,
                 exchange=exchange,
+                router=router,
                 journal_dir=Path(journal_dir),
                 topic=topic,
                 native=native,

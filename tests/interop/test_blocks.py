@@ -83,20 +83,38 @@ def test_other_hashes_go_both_ways(
     assert fetch(go, [ours], 1)["bytes"] == 5000
 
 
-def test_a_thousand_blocks_without_a_gap(
+def test_we_walk_down_a_chain_of_theirs_while_much_else_is_wanted(
     go: GoPeer, join: Callable[..., Peer], noise: Callable[[int], bytes]
 ) -> None:
+    """Which block is next, only the one before tells."""
     node = join(go)
-    done = fetch(go, node.put(*(noise(10_000) for _ in range(1000))), 32)
-    assert done["gap"] < 1.0
-    cids = [bytes_of(c) for c in go.call("put_random", n=1000, size=10_000, seed=7)]
-    counts, began = [], time.monotonic()
-    node.node.exchange.want(cids)
-    while len(node.got) < 1000:
-        time.sleep(0.25)
-        counts.append(len(node.got))
-        assert time.monotonic() - began < 20, counts
-    assert all(later > sooner for sooner, later in zip(counts, counts[4:], strict=False)), counts
+    head = b""
+    for _ in range(100):
+        block = head + noise(300)
+        go.call("put_block", hex=block.hex())
+        head = cid_of_block(block)
+    others = [bytes_of(c) for c in go.call("put_random", n=1000, size=10_000, seed=7)]
+    node.node.exchange.want(others)
+    for _ in range(100):
+        node.node.exchange.want([head], [go.peer_id])
+        node.wait_blocks([head], 5.0)
+        head = node.got[head][0][:-300]
+    assert head == b""
+    node.wait_blocks(others)
+
+
+def test_go_says_what_it_has_without_sending_it(
+    go: GoPeer, join: Callable[..., Peer], noise: Callable[[int], bytes]
+) -> None:
+    """Want-have of ours: answered at once for what is there, and later for what comes later."""
+    node = join(go)
+    there, later = noise(50_000), noise(50_001)
+    go.call("put_block", hex=there.hex())
+    confirmation = node.node.exchange.confirm([cid_of_block(there), cid_of_block(later)])
+    assert not confirmation.wait(1.0)
+    go.call("put_block", hex=later.hex())
+    assert confirmation.wait(10.0)
+    assert not node.got
 
 
 def test_a_want_before_anyone_has_it_is_answered_when_somebody_does(

@@ -80,6 +80,10 @@ class MemoryHost:
             self.notices.extend((changed, peer, True) for peer in sorted(self.links))
         self.network.notify([self])
 
+    def reach(self, peer: str) -> None:
+        """Connect to ``peer``, if it is in the network."""
+        self.network.reach(self, peer)
+
     def close(self) -> None:
         """Leave the network for ever, as ``MemoryNetwork.stop`` does."""
         self.network.stop(self)

@@ -146,6 +146,13 @@ class MemoryNetwork:
         """Link two hosts; across a partition the link comes up when it heals."""
         self._link([(one, other)])
 
+    def reach(self, host: MemoryHost, peer: str) -> None:
+        """Link ``host`` with the host of that peer id, if there is one."""
+        with self.lock:
+            other = self._hosts.get(peer)
+        if other is not None and other is not host:
+            self._link([(host, other)])
+
     def connect_all(self) -> None:
         """Link every host with every other."""
         with self.lock:

@@ -35,6 +35,8 @@ INLINE_BYTES_MAX = 1024
 STANDING_WANTS_MAX = 1024
 """Wants kept for one peer until we have the block."""
 INBOUND_STREAMS_MAX = 1024
+READ_BYTES = 1 << 20
+"""Taken of a stream at a time: all that is there, as a rule, for each turn of the event loop."""
 WRITE_TIMEOUT_S = 10.0
 
 Blocks = Callable[[Sequence[bytes]], Awaitable[dict[bytes, bytes | None]]]
@@ -351,13 +353,15 @@ class Bitswap:
         while True:
             size, start = _length(buffer)
             while size is None or len(buffer) < start + size:
-                piece = await stream.read(1 << 16)
+                piece = await stream.read(READ_BYTES)
                 if not piece:
                     return
                 buffer += piece
                 if size is None:
                     size, start = _length(buffer)
-            message = wire.decode(bytes(memoryview(buffer)[start : start + size]))
+            view = memoryview(buffer)[start : start + size]
+            message = wire.decode(view)  # copies what it keeps
+            view.release()  # else nothing could be removed
             del buffer[: start + size]
             state.heard = trio.current_time()
             state.stalled = False

@@ -94,7 +94,7 @@ def envelope(parts: Iterable[bytes]) -> bytes:
     return uvarint(len(message)) + message
 
 
-def decode(data: bytes) -> Message:
+def decode(data: bytes | memoryview) -> Message:
     """Raises ``ValueError``, ``IndexError`` or ``TypeError`` on anything malformed."""
     message = Message()
     for tag, value in fields(memoryview(data)):

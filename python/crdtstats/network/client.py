@@ -199,6 +199,11 @@ class NetworkNode:
                 self._control.append(frame(Kind.CONNECT, addr.encode()))
                 self._changed.notify_all()
 
+    def reach(self, peer: str) -> None:
+        """Connect to ``peer`` where it is an address; of a mere peer id only the DHT knows where it is."""
+        if peer.startswith("/"):
+            self.connect(peer)
+
     def wait_ready(self, timeout_s: float = 10.0) -> None:
         """Wait until the child listens: for command lines and tests; nothing needs it.
 

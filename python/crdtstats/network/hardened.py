@@ -14,6 +14,8 @@ import libp2p.peer.peerstore as peerstore_module
 import libp2p.pubsub.gossipsub as gossipsub_module
 import libp2p.pubsub.pubsub as pubsub_module
 import libp2p.pubsub.rpc_queue as rpc_queue_module
+import libp2p.stream_muxer.muxer_multistream as multistream_module
+import libp2p.stream_muxer.yamux.yamux as yamux_module
 import trio
 from libp2p import new_host
 from libp2p.crypto.ed25519 import create_new_key_pair
@@ -25,11 +27,13 @@ from libp2p.pubsub.gossipsub import GossipSub
 from libp2p.pubsub.pb import rpc_pb2
 from libp2p.pubsub.pubsub import Pubsub
 from libp2p.pubsub.validators import PUBSUB_SIGNING_PREFIX
+from libp2p.security.noise.io import MAX_PLAINTEXT_LENGTH
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
-from libp2p.security.noise.transport import Transport as Noise
 from libp2p.stream_muxer.yamux.yamux import YamuxStream
 
+from crdtstats.network.muxer import Muxer
 from crdtstats.network.psk import PrivateNetwork, ProtectedConnection
+from crdtstats.network.session import Noise
 
 log = logging.getLogger("crdtstats.network.hardened")
 
@@ -54,6 +58,10 @@ def patch() -> None:
     swarm_module.new_protected_conn = _protect
     # Credit for every read: the sender answers each with a frame as small, ten times as many as needed.
     YamuxStream._auto_tune_and_send_window_update = _release_by_halves
+    # A frame of 64 KiB does not fit into a noise message: each would become two, one of them of some bytes.
+    yamux_module.MAX_MESSAGE_SIZE = MAX_PLAINTEXT_LENGTH
+    # Several turns of the event loop for each frame: see there. Which class it is cannot be said from outside.
+    multistream_module.Yamux = Muxer
     # The stock reader awaits one stream read for each byte of a varint.
     pubsub_module.read_varint_prefixed_bytes_limited = _read_buffered
 
@@ -77,12 +85,12 @@ def _protect(connection: Any, private: PrivateNetwork) -> ProtectedConnection:
 async def _release_by_halves(self: Any, *, bytes_read: int = 0) -> None:
     """Give back what was read once it is half of the window, as Go does: the other half keeps the sender busy."""
     del bytes_read
-    async with self.window_lock:
-        buffered = len(self.conn.stream_buffers.get(self.stream_id, b""))
-        read = self.target_recv_window - (self.recv_window + buffered)
-        if read <= 0 or read < self._grow_threshold():
-            return
-        increment = self._grow_to_delta(buffered) + self._apply_autotune_epoch(buffered)
+    buffered = len(self.conn.stream_buffers.get(self.stream_id, b""))
+    read = self.target_recv_window - (self.recv_window + buffered)
+    if read <= 0 or read < self.target_recv_window // 2:
+        return
+    # No lock: nothing is awaited before the window is what is said of it.
+    increment = self._grow_to_delta(buffered) + self._apply_autotune_epoch(buffered)
     await self.send_window_update(increment, skip_lock=True)
 
 
