@@ -88,7 +88,8 @@ class Fetcher:
         try:
             while left:
                 if not await self.walk.ask(peer, left, ahead, self._wanted.__contains__):
-                    self._no_walk[peer] = trio.current_time() + NO_WALK_S
+                    if peer in self._host.get_connected_peers():  # else it only went away
+                        self._no_walk[peer] = trio.current_time() + NO_WALK_S
                     break
                 before, left = len(left), [cid for cid in left if cid in self._wanted]
                 if len(left) == before:
