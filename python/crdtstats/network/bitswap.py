@@ -25,7 +25,9 @@ WINDOW_WANTS = 64
 STALL_S = 5.0
 """No sign of life for so long: its wants go to somebody else."""
 RETRY_S = 2 * STALL_S
-"""All peers were asked: begin again. Our wants stand with them, and they push late blocks anyway."""
+"""All peers were asked: begin again after so long, doubled each time up to RETRY_S_MAX. Our wants stand with them, and
+they push late blocks anyway; a peer that connects is asked at once."""
+RETRY_S_MAX = 60.0
 TICK_S = 0.25
 BATCH_BYTES = 128 << 10
 """A message with more block bytes than this is sent before the next block is added."""
@@ -59,12 +61,13 @@ class _Peer:
 
 
 class _Want:
-    __slots__ = ("cid", "hints", "queued", "retry_at", "tried")
+    __slots__ = ("cid", "hints", "queued", "retry_at", "retry_s", "tried")
 
     def __init__(self, cid: bytes, hints: Sequence[Any]) -> None:
         self.cid, self.hints = cid, set(hints)
         self.tried: set[Any] = set()
         self.retry_at = 0.0
+        self.retry_s = RETRY_S
         self.queued = False
 
 
@@ -99,17 +102,23 @@ class Bitswap:
 
     def connected(self, peer: Any, *, again: bool = False) -> None:
         """A peer is there; ``again``: by one more connection, so it may have restarted and know no want of ours."""
-        if again and (known := self._peers.get(peer)) is not None:
-            known.lines.update((cid, wire.want_entry(cid)) for cid in known.asked)
-            self._ask_presence(known)
-            known.poke()
-        elif peer not in self._peers and self._nursery is not None:
+        state = self._peers.get(peer)
+        if state is None:
+            if self._nursery is None:
+                return
             self._peers[peer] = state = _Peer(peer)
             self._nursery.start_soon(self._write, state)
-            self._ask_presence(state)
-            for want in list(self._wants.values()):
-                if want.retry_at:
-                    self._ask(want)
+        elif again:
+            state.lines.update((cid, wire.want_entry(cid)) for cid in state.asked)
+            state.poke()
+        else:
+            return
+        self._ask_presence(state)
+        for want in list(self._wants.values()):
+            if want.cid not in state.asked:
+                want.tried.discard(peer)  # what an earlier life of it had not, this one may have
+            if want.retry_at:
+                self._ask(want)
 
     def disconnected(self, peer: Any) -> None:
         state = self._peers.pop(peer, None)
@@ -179,7 +188,9 @@ class Bitswap:
         lively = [s for s in untried if not s.stalled]
         candidates = [s for s in lively if s.peer in want.hints] or lively or untried
         if not candidates:
-            want.retry_at = want.retry_at or trio.current_time() + RETRY_S
+            if not want.retry_at:
+                want.retry_at = trio.current_time() + want.retry_s
+                want.retry_s = min(2 * want.retry_s, RETRY_S_MAX)
             return
         free = [s for s in candidates if len(s.asked) < WINDOW_WANTS]
         if not free:

@@ -1,0 +1,107 @@
+"""Wants that nobody can serve: asked again ever less often, at once of whoever comes, and in nobody's way."""
+
+from itertools import pairwise
+
+import trio
+import trio.testing
+
+from crdtstats.network import bitswap_wire as wire
+from crdtstats.network.bitswap import RETRY_S, RETRY_S_MAX, Bitswap
+from crdtstats.network.content import read_uvarint
+from tests.network.conftest import cid_of_block
+
+PEER = "peer"
+MISSING = cid_of_block(b"nobody has it")
+
+
+class Other:
+    """A host with one peer behind it, that answers each want as Go does: here it is, or I have none."""
+
+    def __init__(self, *blocks):
+        self.blocks = {cid_of_block(block): block for block in blocks}
+        self.connections = {}
+        self.asked = []  # (when, CID)
+        self.got = {}
+        self.bitswap = Bitswap(self, None, self._take)
+
+    async def _take(self, peer, pairs):
+        self.got.update(pairs)
+
+    def get_network(self):
+        return self
+
+    def set_stream_handler(self, protocol, handler): ...
+
+    async def new_stream(self, peer, protocols):
+        await trio.lowlevel.checkpoint()
+        return self
+
+    async def write(self, data):
+        size, start = read_uvarint(data, 0)
+        parts = []
+        for entry in wire.decode(data[start : start + size]).entries:
+            if not entry.cancel:
+                self.asked.append((trio.current_time(), entry.cid))
+                block = self.blocks.get(entry.cid)
+                part = wire.presence_part(entry.cid, False) if block is None else None
+                parts.append(part or wire.block_part(entry.cid, block))
+        if parts and (state := self.bitswap._peers.get(PEER)):
+            answer = wire.envelope(parts)
+            message = wire.decode(answer[read_uvarint(answer, 0)[1] :])
+            state.heard = trio.current_time()
+            await self.bitswap._take_presence(state, message)
+            await self.bitswap._take_blocks(state, message)
+
+    async def reset(self): ...
+
+    def when_asked(self, cid):
+        return [when for when, asked in self.asked if asked == cid]
+
+
+def run(other, scenario):
+    async def main():
+        async with trio.open_nursery() as nursery:
+            await nursery.start(other.bitswap.run)
+            await scenario()
+            nursery.cancel_scope.cancel()
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+def test_what_nobody_has_is_asked_for_less_and_less_often_and_holds_up_nothing():
+    blocks = [b"%d" % n for n in range(30)]
+    other = Other(*blocks)
+
+    async def scenario():
+        other.bitswap.connected(PEER)
+        other.bitswap.want([MISSING])
+        for block in blocks:
+            await trio.sleep(20)
+            other.bitswap.want([cid_of_block(block)])
+            await trio.sleep(0.1)
+            assert cid_of_block(block) in other.got
+
+    run(other, scenario)
+    when = other.when_asked(MISSING)
+    gaps = [round(b - a) for a, b in pairwise(when)]
+    assert gaps[:3] == [RETRY_S, 2 * RETRY_S, 4 * RETRY_S]
+    assert set(gaps[3:]) == {RETRY_S_MAX}
+
+
+def test_a_peer_that_comes_back_is_asked_at_once():
+    """As when it restarted: it knows no want of ours any more, and may have by now what it lacked."""
+    other = Other()
+
+    async def scenario():
+        other.bitswap.connected(PEER)
+        other.bitswap.want([MISSING])
+        await trio.sleep(1)
+        assert len(other.asked) == 1
+        for again in (False, True):
+            if not again:
+                other.bitswap.disconnected(PEER)
+            other.bitswap.connected(PEER, again=again)
+            await trio.sleep(0.1)
+        assert len(other.asked) == 3
+
+    run(other, scenario)
