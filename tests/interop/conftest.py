@@ -53,15 +53,24 @@ def closing() -> Iterator[ExitStack]:
 
 
 @pytest.fixture
-def start_go(go_binary: Path, closing: ExitStack) -> Callable[..., GoPeer]:
-    """Start Go peers; those that are left are closed after the test."""
+def start_go(go_binary: Path, closing: ExitStack) -> Iterator[Callable[..., GoPeer]]:
+    """Start Go peers; those that are left are closed after the test, and have nothing to complain of by then.
 
-    def start(**options: Any) -> GoPeer:
+    ``troubled=True``: the test gives it reason to.
+    """
+    peers: list[GoPeer] = []
+
+    def start(*, troubled: bool = False, **options: Any) -> GoPeer:
         peer = GoPeer(go_binary, **{"rebroadcast": "2s"} | options)
         closing.callback(peer.close)
+        if not troubled:
+            peers.append(peer)
         return peer
 
-    return start
+    yield start
+    for peer in peers:
+        if peer.alive:
+            peer.assert_healthy()
 
 
 @pytest.fixture

@@ -120,6 +120,10 @@ class PeerProcess:
         self._errors.seek(max(0, size - 4000))
         return self._errors.read().decode(errors="replace")
 
+    @property
+    def alive(self) -> bool:
+        return not self._ended and self._process.poll() is None
+
     def pause(self, paused: bool) -> None:
         """Stop the process without ending it, or let it go on."""
         self._process.send_signal(signal.SIGSTOP if paused else signal.SIGCONT)

@@ -96,6 +96,14 @@ class Mesh:
             self.peers[one].call("block", peer=peer_id)
             self._blocked[one, other] = time.monotonic() + seconds
 
+    def drop(self, one: str, other: str) -> None:
+        """End their connections once. Ours dial again at once, and a Go peer may still be sending."""
+        self.tell(f"drop {one} {other}")
+        go, peer = (one, other) if one.startswith("go") else (other, one)
+        self.peers[go].call("disconnect", peer=self.peers[peer].peer_id)
+        if peer.startswith("go"):
+            self._blocked[go, peer] = time.monotonic()
+
     def mend(self, *, all_: bool = False) -> None:
         """Go peers do not dial again by themselves: let those whose time is over find each other."""
         for (one, other), until in list(self._blocked.items()):
