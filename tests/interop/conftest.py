@@ -54,22 +54,19 @@ def closing() -> Iterator[ExitStack]:
 
 @pytest.fixture
 def start_go(go_binary: Path, closing: ExitStack) -> Iterator[Callable[..., GoPeer]]:
-    """Start Go peers; those that are left are closed after the test, and have nothing to complain of by then.
-
-    ``troubled=True``: the test gives it reason to.
-    """
+    """Start Go peers; those that are left are closed after the test. None of them has anything to complain of by then,
+    unless the test gave it reason to, and said so (``troubled``)."""
     peers: list[GoPeer] = []
 
-    def start(*, troubled: bool = False, **options: Any) -> GoPeer:
+    def start(**options: Any) -> GoPeer:
         peer = GoPeer(go_binary, **{"rebroadcast": "2s"} | options)
         closing.callback(peer.close)
-        if not troubled:
-            peers.append(peer)
+        peers.append(peer)
         return peer
 
     yield start
     for peer in peers:
-        if peer.alive:
+        if peer.alive and not peer.troubled:
             peer.assert_healthy()
 
 

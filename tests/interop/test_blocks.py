@@ -191,6 +191,8 @@ def test_a_go_peer_that_vanishes_in_mid_fetch(
         vanishes.pause(True)
     node.wait_blocks(cids, 20.0)
     assert len(node.got) == 100
+    if how == "stopped":
+        vanishes.pause(False)
 
 
 def test_a_node_of_ours_that_vanishes_in_mid_fetch(
