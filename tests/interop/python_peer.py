@@ -14,6 +14,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import crdtstats
+import crdtstats.errors
 from crdtstats.network import process
 from crdtstats.network.frames import Kind, frame
 from tests.interop.heads import bytes_of, heads
@@ -64,6 +65,15 @@ def suffer(store: crdtstats.CRDTStatsStore, fault: dict[str, Any]) -> None:
         network._changed.notify_all()
 
 
+def addresses(store: crdtstats.CRDTStatsStore) -> list[str]:
+    """Where it listens; whoever waits for it decides how long."""
+    while True:
+        try:
+            return list(store.addrs)
+        except crdtstats.errors.UnavailableError:
+            continue  # it waited ten seconds
+
+
 def main(directory: str, options: dict[str, Any]) -> None:
     if options.get("faults"):
         process.CHILD_MODULE = LOSSY_CHILD
@@ -76,7 +86,7 @@ def main(directory: str, options: dict[str, Any]) -> None:
     with crdtstats.open(
         directory, network=network, flush_interval_s=options.get("flush_interval_s", 0.2)
     ) as store:
-        say({"event": "ready", "peer": store.status()["peer_id"], "addrs": list(store.addrs)})
+        say({"event": "ready", "peer": store.status()["peer_id"], "addrs": addresses(store)})
         for line in sys.stdin:
             request = json.loads(line)
             try:

@@ -6,7 +6,7 @@ import trio
 import trio.testing
 
 from crdtstats.network import bitswap_wire as wire
-from crdtstats.network.bitswap import RETRY_S, RETRY_S_MAX, Bitswap
+from crdtstats.network.bitswap import HELLO_S, RETRY_S, RETRY_S_MAX, Bitswap
 from crdtstats.network.content import read_uvarint
 from tests.network.conftest import cid_of_block
 
@@ -21,6 +21,8 @@ class Other:
         self.blocks = {cid_of_block(block): block for block in blocks}
         self.connections = {}
         self.asked = []  # (when, CID)
+        self.messages = []  # when anything came
+        self.refuses = False
         self.got = {}
         self.bitswap = Bitswap(self, None, self._take)
 
@@ -37,6 +39,9 @@ class Other:
         return self
 
     async def write(self, data):
+        if self.refuses:
+            raise OSError("not now")
+        self.messages.append(trio.current_time())
         size, start = read_uvarint(data, 0)
         parts = []
         for entry in wire.decode(data[start : start + size]).entries:
@@ -103,5 +108,34 @@ def test_a_peer_that_comes_back_is_asked_at_once():
             other.bitswap.connected(PEER, again=again)
             await trio.sleep(0.1)
         assert len(other.asked) == 3
+
+    run(other, scenario)
+
+
+def test_a_silent_peer_hears_from_us_though_nothing_is_asked():
+    """A Go peer that failed to reach us asks us for nothing until then."""
+    other = Other()
+
+    async def scenario():
+        other.bitswap.connected(PEER)
+        await trio.sleep(10 * HELLO_S)
+
+    run(other, scenario)
+    assert other.messages[0] < 1
+    assert max(later - sooner for sooner, later in pairwise(other.messages)) < HELLO_S + 1
+    assert len(other.messages) <= 11
+
+
+def test_a_peer_that_nothing_could_be_sent_to_is_tried_again():
+    other = Other()
+
+    async def scenario():
+        other.refuses = True
+        other.bitswap.connected(PEER)
+        await trio.sleep(5)
+        other.refuses = False
+        other.bitswap.want([MISSING])
+        await trio.sleep(2 * RETRY_S)
+        assert other.when_asked(MISSING)
 
     run(other, scenario)

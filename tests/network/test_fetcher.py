@@ -45,6 +45,9 @@ class Parts:
 
     def cancel(self, cids): ...
 
+    async def run(self, task_status):
+        task_status.started()
+
 
 def run(parts, scenario, monkeypatch):
     monkeypatch.setattr(fetcher_module, "Walk", lambda *_: parts)
@@ -52,7 +55,8 @@ def run(parts, scenario, monkeypatch):
 
     async def main():
         async with trio.open_nursery() as nursery:
-            parts.fetcher = Fetcher(parts, parts, nursery)
+            parts.fetcher = Fetcher(parts, parts)
+            await parts.fetcher.begin(nursery)
             await scenario(parts.fetcher)
 
     trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))

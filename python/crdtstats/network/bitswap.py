@@ -28,6 +28,9 @@ RETRY_S = 2 * STALL_S
 """All peers were asked: begin again after so long, doubled each time up to RETRY_S_MAX. Our wants stand with them, and
 they push late blocks anyway; a peer that connects is asked at once."""
 RETRY_S_MAX = 60.0
+HELLO_S = 15.0
+"""A peer that was silent for so long is sent an empty message. A Go peer that failed to reach us asks us for nothing
+any more until it hears from us: two that had given up would stay apart until they reconnect."""
 TICK_S = 0.25
 BATCH_BYTES = 128 << 10
 """A message with more block bytes than this is sent before the next block is added."""
@@ -49,7 +52,7 @@ class _Peer:
         self.peer = peer
         self.wake = trio.Event()
         self.gone = self.stalled = False
-        self.heard = 0.0
+        self.heard = self.hello = float("-inf")
         self.misses = self.inbound = 0
         self.asked: dict[bytes, float] = {}  # our wants in flight here: CID -> when
         self.theirs: dict[bytes, bool] = {}  # their standing wants: CID -> want-have only
@@ -83,14 +86,18 @@ class Bitswap:
         self._peers: dict[Any, _Peer] = {}
         self._wants: dict[bytes, _Want] = {}
         self._waiting: deque[_Want] = deque()
+        self._shunned: dict[Any, float] = {}  # peer that nothing could be sent to -> when to try again
         self._nursery: trio.Nursery | None = None
+        self._started = trio.Event()
         self.counts = dict.fromkeys(("received", "unsolicited", "bad", "missing", "served", "retried"), 0)
+        # From before the host listens: who is told once that we do not speak this never asks again.
+        for protocol in wire.PROTOCOLS_READ:
+            host.set_stream_handler(protocol, self._inbound)
 
     async def run(self, task_status: Any = trio.TASK_STATUS_IGNORED) -> None:
         """Task: lives as long as the host."""
         async with trio.open_nursery() as self._nursery:
-            for protocol in wire.PROTOCOLS_READ:
-                self._host.set_stream_handler(protocol, self._inbound)
+            self._started.set()
             for peer in list(self._host.get_network().connections):
                 self.connected(peer)
             task_status.started()
@@ -106,6 +113,7 @@ class Bitswap:
         if state is None:
             if self._nursery is None:
                 return
+            self._shunned.pop(peer, None)
             self._peers[peer] = state = _Peer(peer)
             self._nursery.start_soon(self._write, state)
         elif again:
@@ -121,6 +129,7 @@ class Bitswap:
                 self._ask(want)
 
     def disconnected(self, peer: Any) -> None:
+        self._shunned.pop(peer, None)
         state = self._peers.pop(peer, None)
         if state is not None:
             self._drop(state)
@@ -220,7 +229,12 @@ class Bitswap:
                 return
 
     def _revive(self, now: float) -> None:
+        for peer in [peer for peer, again_at in self._shunned.items() if now > again_at]:
+            del self._shunned[peer]
+            self.connected(peer)
         for state in list(self._peers.values()):
+            if now - max(state.heard, state.hello) > HELLO_S:
+                state.poke()
             late = [
                 cid
                 for cid, since in state.asked.items()
@@ -338,6 +352,7 @@ class Bitswap:
 
     async def _inbound(self, stream: Any) -> None:
         peer = stream.muxed_conn.peer_id
+        await self._started.wait()
         self.connected(peer)
         state = self._peers.get(peer)
         if state is None or state.inbound >= INBOUND_STREAMS_MAX:
@@ -382,11 +397,13 @@ class Bitswap:
         """Task, one per peer: everything we say to it goes out here, on one long-lived stream."""
         stream = None
         while not state.gone:
-            if not (state.lines or state.owed):
+            hello = trio.current_time() - max(state.heard, state.hello) > HELLO_S
+            if not (state.lines or state.owed or hello):
                 await state.wake.wait()
                 state.wake = trio.Event()
                 continue
-            if state.lines:  # a message of its own: a block may fill one up to the limit
+            state.hello = trio.current_time()
+            if state.lines or hello:  # a message of its own: a block may fill one up to the limit
                 lines, state.lines = state.lines, {}
                 parts = [wire.wantlist(lines.values())]
             else:
@@ -409,9 +426,10 @@ class Bitswap:
                     if state.gone:
                         return
                     await trio.sleep(0.1)
-            else:  # does not speak bitswap, or is as good as gone: forgotten until it comes back
+            else:  # does not speak bitswap, or is as good as gone: left alone for a while
                 if self._peers.get(state.peer) is state:
                     del self._peers[state.peer]
+                    self._shunned[state.peer] = trio.current_time() + RETRY_S
                 self._drop(state)
 
 

@@ -31,10 +31,14 @@ _Asked = tuple[int, Sequence[Any]]
 
 
 class Fetcher:
-    """Wants in, blocks out (to the parent); and the other side of it: serves what the parent has."""
+    """Wants in, blocks out (to the parent); and the other side of it: serves what the parent has.
 
-    def __init__(self, host: Any, link: ParentLink, nursery: trio.Nursery) -> None:
-        self._host, self._link, self._nursery = host, link, nursery
+    Made before the host listens, so that its protocols are there for the first who connects; then :meth:`begin`.
+    """
+
+    def __init__(self, host: Any, link: ParentLink) -> None:
+        self._host, self._link = host, link
+        self._nursery: trio.Nursery | None = None
         self._served: OrderedDict[bytes, bytes] = OrderedDict()
         self._served_bytes = 0
         self._wanted: set[bytes] = set()
@@ -46,12 +50,16 @@ class Fetcher:
         self.bitswap = Bitswap(host, self._blocks, self._deliver, self._confirmed)
         self.walk = Walk(host, link.ancestors, self._deliver)
 
+    async def begin(self, nursery: trio.Nursery) -> None:
+        self._nursery = nursery
+        await nursery.start(self.bitswap.run)
+
     # ---- wants
 
     def want(self, cids: Sequence[bytes], hints: Sequence[Any], ahead: int) -> None:
         self._wanted.update(cids)
         peer = self._walker(hints)
-        if peer is None or (not ahead and self._is_bitswap_only(hints)):
+        if peer is None or self._nursery is None or (not ahead and self._is_bitswap_only(hints)):
             self.bitswap.want(cids, hints)
             return
         queue = self._walks.get(peer)
