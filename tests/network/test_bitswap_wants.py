@@ -1,6 +1,7 @@
 """Wants that nobody can serve: asked again ever less often, at once of whoever comes, and in nobody's way."""
 
 from itertools import pairwise
+from types import SimpleNamespace
 
 import trio
 import trio.testing
@@ -121,7 +122,7 @@ def test_a_silent_peer_hears_from_us_though_nothing_is_asked():
         await trio.sleep(10 * HELLO_S)
 
     run(other, scenario)
-    assert other.messages[0] < 1
+    assert other.messages[0] < 2
     assert max(later - sooner for sooner, later in pairwise(other.messages)) < HELLO_S + 1
     assert len(other.messages) <= 11
 
@@ -139,3 +140,54 @@ def test_a_peer_that_nothing_could_be_sent_to_is_tried_again():
         assert other.when_asked(MISSING)
 
     run(other, scenario)
+
+
+class Inbound:
+    """A stream of theirs, that lives as long as the connection."""
+
+    def __init__(self):
+        self.muxed_conn = SimpleNamespace(peer_id=PEER)
+        self.send, self._receive = trio.open_memory_channel(100)
+
+    async def read(self, size):
+        try:
+            return await self._receive.receive()
+        except trio.EndOfChannel:
+            return b""
+
+    async def close(self): ...
+
+
+def test_what_a_peer_asks_is_answered_though_it_was_given_up_once():
+    """Its stream outlives our giving up: its wants must not end where nobody answers from."""
+    other = Other()
+    block = b"ours"
+    written = []
+
+    async def blocks(cids):
+        return dict.fromkeys(cids, block)
+
+    async def write(data):
+        if other.refuses:
+            raise OSError("not now")
+        written.append(data)
+
+    other.write = write
+    other.bitswap = Bitswap(other, blocks, other._take)
+
+    async def scenario():
+        stream = Inbound()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(other.bitswap._inbound, stream)
+            await trio.sleep(0.1)
+            other.refuses = True
+            other.bitswap.want([MISSING])
+            await trio.sleep(5)  # three attempts, and we gave it up
+            other.refuses = False
+            stream.send.send_nowait(wire.envelope([wire.wantlist([wire.want_entry(cid_of_block(block))])]))
+            await trio.sleep(1)
+            stream.send.close()
+
+    run(other, scenario)
+    assert any(block in data for data in written)
+    assert any(MISSING in data for data in written)

@@ -31,6 +31,8 @@ RETRY_S_MAX = 60.0
 HELLO_S = 15.0
 """A peer that was silent for so long is sent an empty message. A Go peer that failed to reach us asks us for nothing
 any more until it hears from us: two that had given up would stay apart until they reconnect."""
+HELLO_FIRST_S = 1.0
+"""After it connected: it may have given us up before we were ready."""
 TICK_S = 0.25
 BATCH_BYTES = 128 << 10
 """A message with more block bytes than this is sent before the next block is added."""
@@ -48,11 +50,12 @@ Confirmed = Callable[[Any, list[bytes]], Awaitable[None]]
 
 
 class _Peer:
-    def __init__(self, peer: Any) -> None:
+    def __init__(self, peer: Any, now: float = 0.0) -> None:
         self.peer = peer
         self.wake = trio.Event()
         self.gone = self.stalled = False
-        self.heard = self.hello = float("-inf")
+        self.heard = float("-inf")
+        self.hello = now - HELLO_S + HELLO_FIRST_S  # when we last said anything
         self.misses = self.inbound = 0
         self.asked: dict[bytes, float] = {}  # our wants in flight here: CID -> when
         self.theirs: dict[bytes, bool] = {}  # their standing wants: CID -> want-have only
@@ -114,7 +117,7 @@ class Bitswap:
             if self._nursery is None:
                 return
             self._shunned.pop(peer, None)
-            self._peers[peer] = state = _Peer(peer)
+            self._peers[peer] = state = _Peer(peer, trio.current_time())
             self._nursery.start_soon(self._write, state)
         elif again:
             state.lines.update((cid, wire.want_entry(cid)) for cid in state.asked)
@@ -385,6 +388,11 @@ class Bitswap:
                     size, start = _length(buffer)
             message = wire.decode(bytes(memoryview(buffer)[start : start + size]))
             del buffer[: start + size]
+            if state.gone:  # we gave it up, but it speaks: its wants must not end in what nobody answers from
+                self.connected(state.peer)
+                if (alive := self._peers.get(state.peer)) is None:
+                    return
+                state = alive
             state.heard = trio.current_time()
             state.stalled = False
             self._take_wants(state, message)
