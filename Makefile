@@ -27,7 +27,7 @@ unexport PYTHONPATH PYTHONHOME CONDA_PREFIX
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help demo test lint lint-rust lint-python test-rust test-python interop-speed wheel bench kills long clean doctor
+.PHONY: help demo test lint lint-rust lint-python test-rust test-python interop-speed wheel bench kills interop long clean doctor
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r what why; do printf '%-16s %s\n' "$$what" "$$why"; done
@@ -111,6 +111,10 @@ kills: $(VENV)/built | doctor ## the kill tests, 200 kills of each kind
 	cargo build --locked --release $(RUST_TESTED) --examples
 	CRDTSTATS_KILLS=$(CRDTSTATS_KILLS_LONG) cargo test --locked --release $(RUST_TESTED) --tests kill
 	CRDTSTATS_KILLS=$(CRDTSTATS_KILLS_LONG) $(BIN)/pytest --timeout 3600 -k kill
+
+interop: $(VENV)/built | doctor ## the tests beside Go peers twenty times in a row, then twenty meshes and their median
+	for run in $$(seq 20); do echo "interop $$run of 20"; $(BIN)/pytest --quiet tests/interop || exit 1; done
+	CRDTSTATS_MESHES=20 $(BIN)/pytest --quiet -p no:randomly -s tests/interop/test_mixed_mesh.py
 
 long: kills ## the kill tests, then the demo twenty times in a row
 	for run in $$(seq 20); do echo "demo $$run of 20"; $(BIN)/crdtstats demo --repo $(REPO) $(ARGS) || exit 1; done

@@ -53,15 +53,21 @@ def closing() -> Iterator[ExitStack]:
 
 
 @pytest.fixture
-def start_go(go_binary: Path, closing: ExitStack) -> Callable[..., GoPeer]:
-    """Start Go peers; those that are left are closed after the test."""
+def start_go(go_binary: Path, closing: ExitStack) -> Iterator[Callable[..., GoPeer]]:
+    """Start Go peers; those that are left are closed after the test. None of them has anything to complain of by then,
+    unless the test gave it reason to, and said so (``troubled``)."""
+    peers: list[GoPeer] = []
 
     def start(**options: Any) -> GoPeer:
         peer = GoPeer(go_binary, **{"rebroadcast": "2s"} | options)
         closing.callback(peer.close)
+        peers.append(peer)
         return peer
 
-    return start
+    yield start
+    for peer in peers:
+        if peer.alive and not peer.troubled:
+            peer.assert_healthy()
 
 
 @pytest.fixture

@@ -8,9 +8,18 @@ from __future__ import annotations
 import json
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
 import crdtstats
+import crdtstats.errors
+from crdtstats.network import process
+from crdtstats.network.frames import Kind, frame
+from tests.interop.heads import bytes_of, heads
+
+LOSSY_CHILD = "tests.interop.lossy_child"
 
 
 def say(message: dict[str, Any]) -> None:
@@ -25,8 +34,18 @@ def do(store: crdtstats.CRDTStatsStore, request: dict[str, Any]) -> Any:
             store.increment(key, increments)
             store.decrement(key, decrements)
         return None
+    if command == "steps":
+        for key, amount in request["steps"]:
+            store.increment(key, amount)
+        return None
     if command == "items":
         return dict(store.items())
+    if command == "heads":
+        return heads(store)
+    if command == "holds":
+        return store._running.engine.holds(bytes_of(request["cid"]))
+    if command == "fault":
+        return suffer(store, request["fault"])
     if command == "aggregated":
         return store.get_aggregated_stat(request["key"])
     if command == "flush":
@@ -38,7 +57,27 @@ def do(store: crdtstats.CRDTStatsStore, request: dict[str, Any]) -> Any:
     raise ValueError(f"unknown command {command!r}")
 
 
+def suffer(store: crdtstats.CRDTStatsStore, fault: dict[str, Any]) -> None:
+    """Have the network child suffer a fault: see ``lossy_child``."""
+    network: Any = store._running._host
+    with network._changed:
+        network._control.append(frame(Kind.CONNECT, json.dumps(fault).encode()))
+        network._changed.notify_all()
+
+
+def addresses(store: crdtstats.CRDTStatsStore) -> list[str]:
+    """Where it listens; whoever waits for it decides how long."""
+    while True:
+        try:
+            return list(store.addrs)
+        except crdtstats.errors.UnavailableError:
+            continue  # it waited ten seconds
+
+
 def main(directory: str, options: dict[str, Any]) -> None:
+    if options.get("faults"):
+        process.CHILD_MODULE = LOSSY_CHILD
+        os.environ["PYTHONPATH"] = sys.path[0]
     network = crdtstats.Network.warpnet(
         peers=options["peers"],
         listen=options.get("listen", ("/ip4/127.0.0.1/tcp/0",)),
@@ -47,7 +86,7 @@ def main(directory: str, options: dict[str, Any]) -> None:
     with crdtstats.open(
         directory, network=network, flush_interval_s=options.get("flush_interval_s", 0.2)
     ) as store:
-        say({"event": "ready", "peer": store.status()["peer_id"], "addrs": list(store.addrs)})
+        say({"event": "ready", "peer": store.status()["peer_id"], "addrs": addresses(store)})
         for line in sys.stdin:
             request = json.loads(line)
             try:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import trio
 
 from crdtstats._core import cid as core_cid
+from crdtstats.network.bitswap import Bitswap
 from tests.interop.driver import GoPeer, until
 from tests.interop.heads import bytes_of, text
 from tests.network.conftest import TOPIC, Peer, cid_of_block
+from tests.network.foreign import foreign_host
 
 SIZES = (300, 10_240, 262_144, 1_048_576, 1_992_294)
 
@@ -190,6 +194,31 @@ def test_a_cancelled_want_of_ours_is_off_their_list(go: GoPeer, join: Callable[.
     assert node.node.status()["exchange"]["unwanted"] == 0
 
 
+def test_a_go_peer_that_gave_us_up_takes_it_back(go: GoPeer, noise: Callable[[int], bytes]) -> None:
+    """It was told that we speak no bitswap, and asks us for nothing any more until it hears from us."""
+    block = noise(500)
+    cid = cid_of_block(block)
+
+    async def blocks(cids: Sequence[bytes]) -> dict[bytes, bytes | None]:
+        return {asked: block if asked == cid else None for asked in cids}
+
+    async def take(*_: Any) -> None: ...
+
+    async def scenario() -> Any:
+        target = SimpleNamespace(node=SimpleNamespace(addrs=[go.addr]))
+        async with foreign_host(target) as (host, _), trio.open_nursery() as nursery:
+            answer = go.begin("fetch", cids=[text(cid)], parallel=1, timeout=20.0)
+            while not await trio.to_thread.run_sync(lambda: go.call("wantlist")):
+                await trio.sleep(0.02)
+            await trio.sleep(0.5)  # for its question, and the refusal
+            await nursery.start(Bitswap(host, blocks, take).run)
+            done = await trio.to_thread.run_sync(lambda: answer.result(25))
+            nursery.cancel_scope.cancel()
+        return done
+
+    assert trio.run(scenario)["failed"] == 0
+
+
 @pytest.mark.parametrize("how", ["killed", "stopped"])
 def test_a_go_peer_that_vanishes_in_mid_fetch(
     how: str, start_go: Callable[..., GoPeer], join: Callable[..., Peer]
@@ -209,6 +238,8 @@ def test_a_go_peer_that_vanishes_in_mid_fetch(
         vanishes.pause(True)
     node.wait_blocks(cids, 20.0)
     assert len(node.got) == 100
+    if how == "stopped":
+        vanishes.pause(False)
 
 
 def test_a_node_of_ours_that_vanishes_in_mid_fetch(

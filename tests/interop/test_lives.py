@@ -9,9 +9,14 @@ from pathlib import Path
 
 from crdtstats import CRDTStatsStore
 from tests.interop.driver import GoPeer, PythonPeer, until
+from tests.interop.heads import heads
 
 OpenStore = Callable[..., CRDTStatsStore]
 StartGo = Callable[..., GoPeer]
+
+
+OURS = 4 * sum(n + 1 - n % 3 for n in range(20))
+"""What the store itself counts in the test of all lives."""
 
 
 def until_equal(store: CRDTStatsStore, go: GoPeer, key: str, value: int) -> None:
@@ -88,6 +93,59 @@ def test_a_store_that_is_killed_beside_go_peers_loses_nothing(
     until(lambda: go.call("aggregated", key="k") == counted, what=lambda: go.call("status"))
     assert len(go.call("query", key="/STATS/incr/k")) == 3
     go.assert_healthy()
+
+
+def test_go_peers_of_all_kinds_of_lives_show_the_same(
+    start_go: StartGo, open_store: OpenStore, tmp_path: Path
+) -> None:
+    """One from the start, one that is cut off, one that misses payloads, one that restarts, one that joins late."""
+    peers = {
+        name: start_go(seed=name, rebroadcast="1s", dir=tmp_path / f"go-{name}")
+        for name in ("first", "cut", "deaf", "again")
+    }
+    store = open_store("ours", *(peer.addr for peer in peers.values()), announce_interval_s=1.0)
+    until(lambda: len(store.status()["peers"]) == len(peers), what=store.status)
+    our_id = store.status()["peer_id"]
+    peers["deaf"].call("loss", seed=1, **{"in": 1.0})
+
+    def count(step: int) -> None:
+        for n in range(20):
+            store.increment(f"k/{n % 7}", n + 1)
+            store.decrement(f"k/{n % 5}", n % 3)
+            store.flush()
+        for name, peer in peers.items():
+            peer.call("count", counts={f"k/{name}": [step + 1, 1], "k/all": [2, 0]})
+
+    def equal() -> bool:
+        shown = [peer.call("query", key="/STATS") for peer in peers.values()]
+        totals = {peer.call("aggregated", key="k") for peer in peers.values()}
+        return all(of == shown[0] for of in shown) and totals == {store.get_aggregated_stat("k")}
+
+    def differences() -> object:
+        return store.status(), {name: peer.call("status") for name, peer in peers.items()}
+
+    count(1)
+    peers["cut"].call("block", peer=our_id)
+    count(2)
+    peers.pop("again").kill()
+    count(3)
+    peers["cut"].call("unblock", peer=our_id)
+    peers["deaf"].call("loss", seed=1)
+    peers["again"] = start_go(seed="again", rebroadcast="1s", dir=tmp_path / "go-again")
+    peers["late"] = start_go(rebroadcast="1s")
+    for name in ("cut", "again", "late"):
+        peers[name].call("connect", addr=store.addrs[0])
+    count(4)
+    until(equal, 30.0, what=differences)
+    assert len(heads(store)) <= len(peers) + 1
+    for peer in peers.values():
+        query = peer.call("query", key="/STATS")
+        # Each sub-counter of ours, with the value that it has here.
+        mine = {key: int(value, 16) for key, value in query.items() if key.split("/")[-2] == our_id}
+        assert len(mine) == 7 + 5
+        sign = {"incr": 1, "decr": -1}
+        assert sum(sign[key.split("/")[2]] * value for key, value in mine.items()) == OURS
+        peer.assert_healthy()
 
 
 def test_a_restored_backup_takes_nothing_back(

@@ -1,133 +1,90 @@
-"""Two Go peers and three of ours, all connected, all counting; one of each is killed and started again."""
+"""Two Go peers and three of ours count; payloads are lost, links are cut, one of each is killed: all come to what was
+acknowledged."""
 
 from __future__ import annotations
 
+import os
 import random
 import statistics
 import time
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.interop.driver import GoPeer, PeerProcess, PythonPeer, until
+from tests.interop.driver import GoPeer, PythonPeer, until
+from tests.interop.mesh import FLUSH_INTERVAL_S, NAMES, Mesh
 
+SEEDS = int(os.environ.get("CRDTSTATS_MESHES", "2"))
+SEEDS_JUDGED = 20
+"""From so many on the median is judged: one run beside other tests says little about seconds."""
+MEDIAN_S_MAX = 3.0 + FLUSH_INTERVAL_S
+CONVERGED_S_MAX = 30.0
 KEYS = [f"site/{n}" for n in range(20)]
-ROUNDS = 24
-FLUSH_INTERVAL_S = 0.5
-LISTEN = "/ip4/127.0.0.1/tcp/{}"
+ROUNDS = 40
+WHOLE_FROM = ROUNDS - 10
+"""From here on no link is cut any more; payloads are lost until the end."""
+PYTHON_CALLS, GO_CALLS = 30, 8
+LOSS = 0.2
+"""Of the payloads, at each sender and again at each receiver."""
 
 
-class Mesh:
-    """Five replicas by name, what each acknowledged, and how to start one again at the same address."""
-
-    def __init__(
-        self, directory: Path, start_go: Callable[..., GoPeer], start_python: Callable[..., PythonPeer]
-    ) -> None:
-        self._directory, self._start_go, self._start_python = directory, start_go, start_python
-        self._listen: dict[str, str] = {}
-        self.peers: dict[str, PeerProcess] = {}
-        self.truth: Counter[str] = Counter()
-        for name in ("go1", "go2", "py1", "py2", "py3"):
-            self.start(name)
-
-    def start(self, name: str) -> None:
-        others = [peer.addr for peer in self.peers.values()]
-        listen = self._listen.get(name, "/ip4/127.0.0.1/tcp/0")
-        if name.startswith("go"):
-            peer: PeerProcess = self._start_go(
-                seed=name, dir=self._directory / name, listen=listen, rebroadcast="1s"
-            )
-            for address in others:
-                peer.call("connect", addr=address)
-        else:
-            peer = self._start_python(
-                name,
-                *others,
-                listen=[listen],
-                flush_interval_s=FLUSH_INTERVAL_S,
-                announce_interval_s=1.0,
-            )
-        self._listen[name] = peer.addr.split("/p2p/")[0]
-        self.peers[name] = peer
-
-    def kill(self, name: str) -> None:
-        self.peers.pop(name).kill()
-
-    def count(self, name: str, counts: dict[str, tuple[int, int]]) -> None:
-        """Count, and remember it once it was acknowledged."""
-        self.peers[name].call("count", counts=counts)
-        for key, (increments, decrements) in counts.items():
-            self.truth[key] += increments - decrements
-
-    def shown(self, name: str) -> dict[str, int]:
-        return {key: self.peers[name].call("aggregated", key=key) for key in KEYS}
-
-    def expected(self) -> dict[str, int]:
-        return {key: max(0, self.truth[key]) for key in KEYS}
-
-    def converged(self) -> bool:
-        return all(self.shown(name) == self.expected() for name in self.peers)
+@pytest.fixture(scope="module")
+def times() -> Iterator[list[float]]:
+    """Seconds from the last write until all five were equal, of each seed."""
+    times: list[float] = []
+    yield times
+    if not times:
+        return
+    median, worst = statistics.median(times), max(times)
+    print(
+        f"\n{len(times)} meshes: converged {median:.2f} s after the last write (median), {worst:.2f} s (worst)"
+    )
+    assert len(times) < SEEDS_JUDGED or median <= MEDIAN_S_MAX, times
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", range(SEEDS))
 def test_five_replicas_come_to_what_was_acknowledged(
     seed: int,
     tmp_path: Path,
     start_go: Callable[..., GoPeer],
     start_python: Callable[..., PythonPeer],
-    record_property: Callable[[str, object], None],
+    times: list[float],
 ) -> None:
     chance = random.Random(seed)
-    mesh = Mesh(tmp_path, start_go, start_python)
-    killed = {ROUNDS // 3: chance.choice(["go1", "go2"]), ROUNDS // 2: chance.choice(["py1", "py2", "py3"])}
+    mesh = Mesh(tmp_path, seed, start_go, start_python, LOSS)
+    killed = {ROUNDS // 4: chance.choice(["go1", "go2"]), ROUNDS // 2: chance.choice(["py1", "py2", "py3"])}
     back: dict[int, str] = {}
-    for step in range(ROUNDS):
+    for round_ in range(ROUNDS):
         for name in list(mesh.peers):
-            counts = {key: (chance.randrange(1, 9), chance.randrange(4)) for key in chance.sample(KEYS, 5)}
-            mesh.count(name, counts)
-        if step in killed:
-            mesh.kill(killed[step])
-            back[step + 3] = killed[step]
-        if step in back:
-            mesh.start(back[step])
-        time.sleep(0.05)
-    took_s = until(mesh.converged, 30.0, what=lambda: describe(mesh, seed))
-    record_property("converged_s", took_s)
-    for peer in mesh.peers.values():
+            mesh.step(name, chance, KEYS, GO_CALLS if name.startswith("go") else PYTHON_CALLS)
+            mesh.count(
+                name, {key: (chance.randrange(1, 9), chance.randrange(4)) for key in chance.sample(KEYS, 3)}
+            )
+        if round_ in killed:
+            mesh.kill(killed[round_])
+            back[round_ + 5] = killed[round_]
+        if round_ in back:
+            mesh.start(back[round_])
+        mesh.mend()
+        if round_ < WHOLE_FROM and chance.random() < 0.5:
+            mesh.cut(*chance.sample(sorted(mesh.peers), 2), chance.uniform(0.2, 2.0))
+        time.sleep(0.05)  # some life between the rounds
+    mesh.mend(all_=True)
+    for name in NAMES:
+        mesh.step(name, chance, KEYS, 2)
+    took_s = until(mesh.converged, CONVERGED_S_MAX, what=mesh.describe)
+    print(f"seed {seed}: {mesh.steps} steps, converged {took_s:.2f} s after the last write")
+    times.append(took_s)
+    assert mesh.steps > 5000
+    for name in NAMES:
+        peer = mesh.peers[name]
+        # The engine's own read, and its prefix rule, say the same.
+        whole = peer.call("aggregated", key="site")
+        assert whole == max(0, sum(mesh.truth.values()))
+        for key in KEYS[:3]:
+            assert peer.call("aggregated", key=key) == max(0, mesh.truth[key])
         if isinstance(peer, GoPeer):
-            assert not peer.call("status")["dirty"]
-    times = []
-    for name in list(mesh.peers):  # now that all is quiet: how long one more count takes to all
-        mesh.count(name, dict.fromkeys(KEYS[:2], (1, 0)))
-        times.append(until(mesh.converged, 15.0, what=lambda: describe(mesh, seed)))
-    assert statistics.median(times) < 3.0 + FLUSH_INTERVAL_S, times
-    record_property("last_write_s", times)
-
-
-def describe(mesh: Mesh, seed: int) -> Any:
-    """Who differs, in which sub-counters, and what the Go peers say of themselves."""
-    expected = mesh.expected()
-    wrong = {name: shown for name in mesh.peers if (shown := mesh.shown(name)) != expected}
-    go = {name: peer for name, peer in mesh.peers.items() if isinstance(peer, GoPeer)}
-    entries = {name: peer.call("query", key="/STATS") for name, peer in go.items()}
-    differ = {
-        key: [int(of.get(key, "0"), 16) for of in entries.values()]
-        for key in {key for of in entries.values() for key in of}
-        if len({of.get(key) for of in entries.values()}) > 1
-    }
-    states = {name: peer.call("status") for name, peer in go.items()}
-    for state in states.values():
-        state["heads"] = len(state["heads"])
-    return {
-        "seed": seed,
-        "peer ids": {name: peer.peer_id for name, peer in mesh.peers.items()},
-        "wrong": {
-            n: {k: (v, expected[k]) for k, v in of.items() if v != expected[k]} for n, of in wrong.items()
-        },
-        "sub-counters that differ": differ,
-        "go": states,
-        "log": {name: peer.call("log")["lines"][-20:] for name, peer in go.items()},
-    }
+            assert mesh.sub_counters(name) == mesh.sub_counters("go1")
+            peer.assert_healthy()
+    assert sorted(map(len, mesh.generations.values())) == [1, 2]  # the Go peer went on in a new generation

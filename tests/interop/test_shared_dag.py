@@ -14,6 +14,8 @@ from tests.interop.heads import heads, text
 OpenStore = Callable[..., CRDTStatsStore]
 StartGo = Callable[..., GoPeer]
 
+FLUSHES = 1000
+
 
 def connect_all(peers: list[GoPeer]) -> None:
     for n, peer in enumerate(peers):
@@ -53,27 +55,44 @@ def test_several_go_peers_write_at_once_and_we_keep_their_heads(
     same_heads(late, *peers)
     assert len(heads(late)) == 1
     peers[2].call("incr", key="k/2")
+    until(lambda: early.total("k") == late.total("k") == 306, what=early.status)
     same_heads(early, *peers)
     assert len(heads(early)) == 1
-    assert early.total("k") == late.total("k") == 306
     for peer in peers:
         peer.assert_healthy()
 
 
 def test_one_writer_at_full_rate_leaves_one_head(start_go: StartGo, open_store: OpenStore) -> None:
+    """At the writer, at a reader that hears each flush, and at one that joins late and walks back. A Go peer that
+    receives the same keeps replaced heads as well."""
     go = start_go()
     writer = open_store("writer", go.addr, flush_interval_s=60.0)
     reader = open_store("reader", go.addr, *writer.addrs)
     until(lambda: len(go.call("peers")["topic"] or []) == 2)
-    most = 0
-    for _ in range(200):
+    stores, most = [writer, reader], {writer: 0, reader: 0}
+    began = time.monotonic()
+    for flush in range(FLUSHES):
         writer.increment("k")
         writer.flush()
-        most = max(most, len(heads(writer)))
-    until(lambda: reader.get("k") == 200, what=reader.status)
-    until(lambda: go.call("aggregated", key="k") == 200)
-    same_heads(reader, go)
-    assert most == len(heads(writer)) == len(heads(reader)) == 1
+        if flush == FLUSHES // 2:
+            late = open_store("late", go.addr, *writer.addrs)
+            stores.append(late)
+            most[late] = 0
+        for store in stores:
+            most[store] = max(most[store], len(heads(store)))
+    took_s = time.monotonic() - began
+    for store in stores:
+        until(lambda store=store: store.get("k") == FLUSHES, what=store.status)
+        until(lambda store=store: store.status()["blocks"] == FLUSHES, 30, what=store.status)
+        most[store] = max(most[store], len(heads(store)))
+        assert len(heads(store)) == 1
+    until(lambda: go.call("aggregated", key="k") == FLUSHES, 60, what=lambda: go.call("status"))
+    same_heads(stores[-1], go)
+    print(
+        f"{FLUSHES} flushes in {took_s:.1f} s; heads at most: writer {most[writer]}, reader {most[reader]}, "
+        f"late {most[stores[-1]]}; Go has {len(go.call('status')['heads'])}"
+    )
+    assert set(most.values()) == {1}
     go.assert_healthy()
 
 

@@ -25,6 +25,12 @@ class Store:
         self.got.update(pairs)
 
 
+class NoHost:
+    """For tests of the state alone."""
+
+    def set_stream_handler(self, protocol, handler): ...
+
+
 def with_bitswap(peer, store, scenario):
     async def main():
         async with foreign_host(peer) as (host, target), trio.open_nursery() as nursery:
@@ -102,7 +108,7 @@ def test_who_asks_for_presence_and_block_at_once_gets_the_block(sooner, noise):
     """boxo does, in a session: the second question comes while the first one is being answered."""
     block = noise(5000)
     cid = cid_of_block(block)
-    bitswap = Bitswap(None, None, None)
+    bitswap = Bitswap(NoHost(), None, None)
     state = _Peer("theirs")
 
     second = [Entry(cid, have_only=not sooner)]
@@ -130,7 +136,7 @@ def test_a_peer_that_restarted_is_asked_again_at_once(noise):
 
     async def main():
         async with trio.open_nursery() as nursery:
-            bitswap = Bitswap(None, None, None)
+            bitswap = Bitswap(NoHost(), None, None)
             bitswap._nursery = nursery
             bitswap._peers["theirs"] = state = _Peer("theirs")
             bitswap.want([cid])

@@ -25,7 +25,14 @@ WINDOW_WANTS = 64
 STALL_S = 5.0
 """No sign of life for so long: its wants go to somebody else."""
 RETRY_S = 2 * STALL_S
-"""All peers were asked: begin again. Our wants stand with them, and they push late blocks anyway."""
+"""All peers were asked: begin again after so long, doubled each time up to RETRY_S_MAX. Our wants stand with them, and
+they push late blocks anyway; a peer that connects is asked at once."""
+RETRY_S_MAX = 60.0
+HELLO_S = 15.0
+"""A peer that was silent for so long is sent an empty message. A Go peer that failed to reach us asks us for nothing
+any more until it hears from us: two that had given up would stay apart until they reconnect."""
+HELLO_FIRST_S = 1.0
+"""After it connected: it may have given us up before we were ready."""
 TICK_S = 0.25
 BATCH_BYTES = 128 << 10
 """A message with more block bytes than this is sent before the next block is added."""
@@ -45,11 +52,12 @@ Confirmed = Callable[[Any, list[bytes]], Awaitable[None]]
 
 
 class _Peer:
-    def __init__(self, peer: Any) -> None:
+    def __init__(self, peer: Any, now: float = 0.0) -> None:
         self.peer = peer
         self.wake = trio.Event()
         self.gone = self.stalled = False
-        self.heard = 0.0
+        self.heard = float("-inf")
+        self.hello = now - HELLO_S + HELLO_FIRST_S  # when we last said anything
         self.misses = self.inbound = 0
         self.asked: dict[bytes, float] = {}  # our wants in flight here: CID -> when
         self.theirs: dict[bytes, bool] = {}  # their standing wants: CID -> want-have only
@@ -61,12 +69,13 @@ class _Peer:
 
 
 class _Want:
-    __slots__ = ("cid", "hints", "queued", "retry_at", "tried")
+    __slots__ = ("cid", "hints", "queued", "retry_at", "retry_s", "tried")
 
     def __init__(self, cid: bytes, hints: Sequence[Any]) -> None:
         self.cid, self.hints = cid, set(hints)
         self.tried: set[Any] = set()
         self.retry_at = 0.0
+        self.retry_s = RETRY_S
         self.queued = False
 
 
@@ -82,14 +91,18 @@ class Bitswap:
         self._peers: dict[Any, _Peer] = {}
         self._wants: dict[bytes, _Want] = {}
         self._waiting: deque[_Want] = deque()
+        self._shunned: dict[Any, float] = {}  # peer that nothing could be sent to -> when to try again
         self._nursery: trio.Nursery | None = None
+        self._started = trio.Event()
         self.counts = dict.fromkeys(("received", "unsolicited", "bad", "missing", "served", "retried"), 0)
+        # From before the host listens: who is told once that we do not speak this never asks again.
+        for protocol in wire.PROTOCOLS_READ:
+            host.set_stream_handler(protocol, self._inbound)
 
     async def run(self, task_status: Any = trio.TASK_STATUS_IGNORED) -> None:
         """Task: lives as long as the host."""
         async with trio.open_nursery() as self._nursery:
-            for protocol in wire.PROTOCOLS_READ:
-                self._host.set_stream_handler(protocol, self._inbound)
+            self._started.set()
             for peer in list(self._host.get_network().connections):
                 self.connected(peer)
             task_status.started()
@@ -101,19 +114,27 @@ class Bitswap:
 
     def connected(self, peer: Any, *, again: bool = False) -> None:
         """A peer is there; ``again``: by one more connection, so it may have restarted and know no want of ours."""
-        if again and (known := self._peers.get(peer)) is not None:
-            known.lines.update((cid, wire.want_entry(cid)) for cid in known.asked)
-            self._ask_presence(known)
-            known.poke()
-        elif peer not in self._peers and self._nursery is not None:
-            self._peers[peer] = state = _Peer(peer)
+        state = self._peers.get(peer)
+        if state is None:
+            if self._nursery is None:
+                return
+            self._shunned.pop(peer, None)
+            self._peers[peer] = state = _Peer(peer, trio.current_time())
             self._nursery.start_soon(self._write, state)
-            self._ask_presence(state)
-            for want in list(self._wants.values()):
-                if want.retry_at:
-                    self._ask(want)
+        elif again:
+            state.lines.update((cid, wire.want_entry(cid)) for cid in state.asked)
+            state.poke()
+        else:
+            return
+        self._ask_presence(state)
+        for want in list(self._wants.values()):
+            if want.cid not in state.asked:
+                want.tried.discard(peer)  # what an earlier life of it had not, this one may have
+            if want.retry_at:
+                self._ask(want)
 
     def disconnected(self, peer: Any) -> None:
+        self._shunned.pop(peer, None)
         state = self._peers.pop(peer, None)
         if state is not None:
             self._drop(state)
@@ -181,7 +202,9 @@ class Bitswap:
         lively = [s for s in untried if not s.stalled]
         candidates = [s for s in lively if s.peer in want.hints] or lively or untried
         if not candidates:
-            want.retry_at = want.retry_at or trio.current_time() + RETRY_S
+            if not want.retry_at:
+                want.retry_at = trio.current_time() + want.retry_s
+                want.retry_s = min(2 * want.retry_s, RETRY_S_MAX)
             return
         free = [s for s in candidates if len(s.asked) < WINDOW_WANTS]
         if not free:
@@ -211,7 +234,12 @@ class Bitswap:
                 return
 
     def _revive(self, now: float) -> None:
+        for peer in [peer for peer, again_at in self._shunned.items() if now > again_at]:
+            del self._shunned[peer]
+            self.connected(peer)
         for state in list(self._peers.values()):
+            if now - max(state.heard, state.hello) > HELLO_S:
+                state.poke()
             late = [
                 cid
                 for cid, since in state.asked.items()
@@ -329,6 +357,7 @@ class Bitswap:
 
     async def _inbound(self, stream: Any) -> None:
         peer = stream.muxed_conn.peer_id
+        await self._started.wait()
         self.connected(peer)
         state = self._peers.get(peer)
         if state is None or state.inbound >= INBOUND_STREAMS_MAX:
@@ -363,6 +392,11 @@ class Bitswap:
             message = wire.decode(view)  # copies what it keeps
             view.release()  # else nothing could be removed
             del buffer[: start + size]
+            if state.gone:  # we gave it up, but it speaks: its wants must not end in what nobody answers from
+                self.connected(state.peer)
+                if (alive := self._peers.get(state.peer)) is None:
+                    return
+                state = alive
             state.heard = trio.current_time()
             state.stalled = False
             self._take_wants(state, message)
@@ -375,11 +409,13 @@ class Bitswap:
         """Task, one per peer: everything we say to it goes out here, on one long-lived stream."""
         stream = None
         while not state.gone:
-            if not (state.lines or state.owed):
+            hello = trio.current_time() - max(state.heard, state.hello) > HELLO_S
+            if not (state.lines or state.owed or hello):
                 await state.wake.wait()
                 state.wake = trio.Event()
                 continue
-            if state.lines:  # a message of its own: a block may fill one up to the limit
+            state.hello = trio.current_time()
+            if state.lines or hello:  # a message of its own: a block may fill one up to the limit
                 lines, state.lines = state.lines, {}
                 parts = [wire.wantlist(lines.values())]
             else:
@@ -402,9 +438,10 @@ class Bitswap:
                     if state.gone:
                         return
                     await trio.sleep(0.1)
-            else:  # does not speak bitswap, or is as good as gone: forgotten until it comes back
+            else:  # does not speak bitswap, or is as good as gone: left alone for a while
                 if self._peers.get(state.peer) is state:
                     del self._peers[state.peer]
+                    self._shunned[state.peer] = trio.current_time() + RETRY_S
                 self._drop(state)
 
 

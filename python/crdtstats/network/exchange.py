@@ -327,6 +327,7 @@ class NetworkExchange:
 
     def _walk_down(self, payload: bytes, cids: list[bytes]) -> list[bytes]:
         count_left, bytes_left = int.from_bytes(payload[4:8], "big"), int.from_bytes(payload[8:12], "big")
+        ahead = max(0, count_left - len(cids))
         found: dict[bytes, bytes] = {}
         for cid in cids:  # those asked for come first, as far as they fit
             if count_left <= 0 or bytes_left <= 0:
@@ -339,6 +340,9 @@ class NetworkExchange:
                 count_left -= 1
                 bytes_left -= len(block)
         walk = self._walk
+        count_left = min(
+            count_left, ahead
+        )  # what is not here leaves no room for more of what was not asked for
         for cid in list(found):
             if walk is None or count_left <= 0 or bytes_left <= 0:
                 break

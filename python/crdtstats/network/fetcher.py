@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 import trio
@@ -25,14 +26,23 @@ NO_WALK_S = 60.0
 """A peer that did not answer a walk (Go peers never do) is asked by bitswap for so long."""
 
 
-class Fetcher:
-    """Wants in, blocks out (to the parent); and the other side of it: serves what the parent has."""
+_Asked = tuple[int, Sequence[Any]]
+"""How far below a block the walk may go, and who is known to have it."""
 
-    def __init__(self, host: Any, link: ParentLink, nursery: trio.Nursery) -> None:
-        self._host, self._link, self._nursery = host, link, nursery
+
+class Fetcher:
+    """Wants in, blocks out (to the parent); and the other side of it: serves what the parent has.
+
+    Made before the host listens, so that its protocols are there for the first who connects; then :meth:`begin`.
+    """
+
+    def __init__(self, host: Any, link: ParentLink) -> None:
+        self._host, self._link = host, link
+        self._nursery: trio.Nursery | None = None
         self._served: OrderedDict[bytes, bytes] = OrderedDict()
         self._served_bytes = 0
         self._wanted: set[bytes] = set()
+        self._walks: dict[Any, dict[bytes, _Asked]] = {}  # peer -> what it will be asked for next
         self._no_walk: dict[Any, float] = {}  # peer -> until when
         self._misses: dict[Any, int] = {}
         self._last: Any = None  # the peer that last had what was wanted
@@ -40,16 +50,23 @@ class Fetcher:
         self.bitswap = Bitswap(host, self._blocks, self._deliver, self._confirmed)
         self.walk = Walk(host, link.ancestors, self._deliver)
 
+    async def begin(self, nursery: trio.Nursery) -> None:
+        self._nursery = nursery
+        await nursery.start(self.bitswap.run)
+
     # ---- wants
 
     def want(self, cids: Sequence[bytes], hints: Sequence[Any], ahead: int) -> None:
         self._wanted.update(cids)
         peer = self._walker(hints)
-        if peer is None:
+        if peer is None or self._nursery is None or (not ahead and self._is_bitswap_only(hints)):
             self.bitswap.want(cids, hints)
             return
-        for start in range(0, len(cids), CIDS_MAX):
-            self._nursery.start_soon(self._by_walk, peer, cids[start : start + CIDS_MAX], hints, ahead)
+        queue = self._walks.get(peer)
+        if queue is None:
+            queue = self._walks[peer] = {}
+            self._nursery.start_soon(self._by_walk, peer, queue)
+        queue.update(dict.fromkeys(cids, (ahead, hints)))
 
     def cancel(self, cids: Sequence[bytes]) -> None:
         self._wanted.difference_update(cids)
@@ -79,27 +96,54 @@ class Fetcher:
         connected = [p for p in self._host.get_connected_peers() if self._no_walk.get(p, 0) <= now]
         return min(
             connected,
-            key=lambda p: (self._misses.get(p, 0), p not in hints, p != self._last),
+            key=lambda p: (p not in hints, self._misses.get(p, 0), p != self._last),
             default=None,
         )
 
-    async def _by_walk(self, peer: Any, cids: Sequence[bytes], hints: Sequence[Any], ahead: int) -> None:
-        left = list(cids)
+    def _is_bitswap_only(self, hints: Sequence[Any]) -> bool:
+        """Whoever is known to have it walks not: asked for the block itself, it needs no detour by one that does."""
+        now = trio.current_time()
+        return any(self._no_walk.get(p, 0) > now for p in self._host.get_connected_peers() if p in hints)
+
+    async def _by_walk(self, peer: Any, queue: dict[bytes, _Asked]) -> None:
+        """Task, as long as anything waits: one question at a time, for all that came up since the one before."""
         try:
-            while left:
-                if not await self.walk.ask(peer, left, ahead, self._wanted.__contains__):
-                    self._no_walk[peer] = trio.current_time() + NO_WALK_S
+            while queue:
+                ahead, _ = next(iter(queue.values()))
+                asked = dict(islice(((c, a) for c, a in queue.items() if a[0] == ahead), CIDS_MAX))
+                for cid in asked:
+                    del queue[cid]
+                if not await self._walk_for(peer, asked, ahead):
                     break
+        finally:
+            del self._walks[peer]
+        self._by_bitswap(queue)
+
+    async def _walk_for(self, peer: Any, asked: dict[bytes, _Asked], ahead: int) -> bool:
+        """Ask one peer; ``False`` when it does not answer. What it has not is asked for by bitswap."""
+        left = list(asked)
+        answers = True
+        try:
+            while left and answers:
+                answers = await self.walk.ask(peer, left, ahead, self._wanted.__contains__)
+                if not answers and peer in self._host.get_connected_peers():  # else it only went away
+                    self._no_walk[peer] = trio.current_time() + NO_WALK_S
                 before, left = len(left), [cid for cid in left if cid in self._wanted]
                 if len(left) == before:
                     break  # it has none of them; else they may only have been beyond the answer's size
         except RemoteError as error:
             await self._blame(peer, error)
-        left = [cid for cid in left if cid in self._wanted]
-        if len(left) == len(cids):
+            answers = False
+        if len(left) == len(asked):
             self._misses[peer] = min(self._misses.get(peer, 0) + 1, 8)
-        if left:  # wants that stand until somebody has them
-            self.bitswap.want(left, hints)
+        self._by_bitswap({cid: asked[cid] for cid in left})
+        return answers
+
+    def _by_bitswap(self, asked: dict[bytes, _Asked]) -> None:
+        """These stand as wants until somebody has them."""
+        for cid, (_, hints) in asked.items():
+            if cid in self._wanted:
+                self.bitswap.want([cid], hints)
 
     async def _blame(self, peer: Any, error: Exception) -> None:
         name = str(peer)

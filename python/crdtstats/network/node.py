@@ -64,6 +64,7 @@ class Node(INotifee):
         hardened.patch()
         self._host = host = hardened.make_host(self._settings.seed, self._private)
         self._pubsub, gossip = hardened.make_pubsub(host)
+        self._fetcher = Fetcher(host, self._link)
         listen = [Multiaddr(address) for address in self._settings.listen]
         async with host.run(listen_addrs=listen):
             if len(host.get_network().listeners) < len(listen):  # the library only logs it
@@ -83,11 +84,11 @@ class Node(INotifee):
     async def _work(self, nursery: trio.Nursery, gossip: Any) -> None:
         host = self._host
         self._nursery = nursery
-        self._fetcher = fetcher = Fetcher(host, self._link, nursery)
+        fetcher = self._fetcher
         self._redial = Redial(host, nursery)
         self._routing = await self._route(nursery, fetcher) if self._settings.dht else None
         self._pacer = Pacer(self._publish)
-        await nursery.start(fetcher.bitswap.run)
+        await fetcher.begin(nursery)
         network = host.get_network()
         network.register_notifee(self)
         for connections in list(network.connections.values()):  # peers that were faster

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from crdtstats.errors import UnavailableError
 
+CHILD_MODULE = "crdtstats.network.child"
+"""What the child runs; tests put a child with faults here."""
 REAP_TIMEOUT_S = 5.0
 _ERROR_BYTES = 4000
 
@@ -41,7 +43,7 @@ class Child:
                     sys.executable,
                     "-P",  # a trio.py in the working directory is not the trio that we mean
                     "-m",
-                    "crdtstats.network.child",
+                    CHILD_MODULE,
                     str(theirs.fileno()),
                     str(os.getpid()),
                 ],

@@ -60,7 +60,10 @@ class Redial:
                 await trio.sleep(CHECK_S)
                 continue
             if await self._try_all(peer):
-                continue
+                await trio.sleep(CHECK_S)
+                if peer in self._host.get_connected_peers():
+                    continue
+                # It lets us in and closes at once, as a peer does that is told to keep us out: a failure as well.
             with trio.move_on_after(backoff * random.uniform(0.7, 1.3)):
                 await self._retry[peer].wait()
                 backoff = BACKOFF_S_MIN

@@ -34,7 +34,8 @@ BYTES_MAX = 4 << 20
 PIECE_BYTES = 64 << 10
 """An answer goes out in pieces of about this size, so that the other side can begin."""
 PIECE_BYTES_MAX = PIECE_BYTES + BLOCK_BYTES_MAX + CID_BYTES_MAX + 64
-STALL_S = 10.0
+STALL_S = 5.0
+"""No sign of life for so long: what was asked for is asked of others. As for bitswap."""
 IDLE_S = 600.0
 STREAMS_MAX = 8
 """Streams served to one peer."""
@@ -114,20 +115,35 @@ class _Reader:
         return body
 
 
+class _Link:
+    """Our stream to one peer, for one life of its connection: questions wait here for their turn."""
+
+    def __init__(self) -> None:
+        self.turn = trio.Lock()
+        self.asking: trio.CancelScope | None = None
+        self.opened: tuple[Any, _Reader] | None = None
+        self.gone = False
+
+    def end(self) -> None:
+        """Nobody will answer any more: neither the question that is out, nor those that wait for it."""
+        self.gone = True
+        if self.asking is not None:
+            self.asking.cancel()
+
+
 class Walk:
     """Both sides. ``ancestors`` answers questions, ``take`` gets each checked piece of an answer to ours."""
 
     def __init__(self, host: Any, ancestors: Ancestors, take: Take) -> None:
         self._host, self._ancestors, self._take = host, ancestors, take
-        self._streams: dict[Any, tuple[Any, _Reader]] = {}
-        self._busy: dict[Any, trio.Lock] = {}
+        self._links: dict[Any, _Link] = {}
         self._serving: dict[Any, int] = {}
         self.counts = dict.fromkeys(("asked", "received", "served", "bad", "failed"), 0)
         host.set_stream_handler(PROTOCOL, self._serve)
 
     def disconnected(self, peer: Any) -> None:
-        self._streams.pop(peer, None)
-        self._busy.pop(peer, None)
+        if (link := self._links.pop(peer, None)) is not None:
+            link.end()
         self._serving.pop(peer, None)
 
     async def ask(
@@ -140,41 +156,52 @@ class Walk:
         ``False`` when it does not answer this protocol; raises ``RemoteError`` when what came is wrong.
         Pieces that were right have been taken by then.
         """
-        async with self._busy.setdefault(peer, trio.Lock()):
+        # One link holds both the turn and the stream: questions of two lives of a connection never share a stream,
+        # where each would read the other's answer and blame an honest peer.
+        link = self._links.setdefault(peer, _Link())
+        async with link.turn:
             cids = [cid for cid in cids if still(cid)]
             if not cids:
                 return True
             count_max = min(len(cids) + ahead, COUNT_MAX)
-            self.counts["asked"] += 1
             # The other side closes a stream that was idle for long: then a new one may do.
-            for _ in range(1 + (peer in self._streams)):
-                if await self._exchange(peer, cids, count_max):
+            for _ in range(1 + (link.opened is not None)):
+                if link.gone:
+                    break
+                self.counts["asked"] += 1
+                if await self._exchange(peer, link, cids, count_max):
                     return True
         self.counts["failed"] += 1
         return False
 
-    async def _exchange(self, peer: Any, cids: Sequence[bytes], count_max: int) -> bool:
-        """One question and its answer; ``False`` when the stream broke."""
+    async def _exchange(self, peer: Any, link: _Link, cids: Sequence[bytes], count_max: int) -> bool:
+        """One question and its answer; ``False`` when the stream broke or the connection ended."""
+        answered = False
         try:
-            with trio.fail_after(STALL_S):
-                if peer not in self._streams:
-                    stream = await self._host.new_stream(peer, [PROTOCOL])
-                    self._streams[peer] = stream, _Reader(stream)
-                stream, reader = self._streams[peer]
-                await stream.write(encode_question(cids, count_max, BYTES_MAX))
-            await self._answer(peer, reader, count_max)
+            link.asking = trio.CancelScope()  # pyright: ignore[reportCallIssue] - old stubs, by libp2p
+            with link.asking:
+                with trio.fail_after(STALL_S):
+                    if link.opened is None:
+                        stream = await self._host.new_stream(peer, [PROTOCOL])
+                        link.opened = stream, _Reader(stream)
+                    stream, reader = link.opened
+                    await stream.write(encode_question(cids, count_max, BYTES_MAX))
+                await self._answer(peer, reader, count_max)
+                answered = True
         except (RemoteError, ValueError, struct.error) as error:
             self.counts["bad"] += 1
-            await self._forget(peer)
             raise RemoteError(f"walk answer of {peer}: {error}") from error
-        except trio.Cancelled:
-            self._streams.pop(peer, None)  # half an answer may still be in it
-            raise
-        except Exception as error:  # noqa: BLE001 - not spoken, reset, time-out, connection gone
+        except trio.TooSlowError:
+            log.debug("walk at %s: no answer", peer)
+            self._links.pop(peer, None)
+            link.end()  # those behind it go another way at once, instead of waiting as long each
+        except Exception as error:  # noqa: BLE001 - not spoken, reset, connection gone
             log.debug("walk at %s: %r", peer, error)
-            await self._forget(peer)
-            return False
-        return True
+        finally:
+            link.asking = None
+            if not answered:  # half an answer may still be in it
+                await self._forget(link)
+        return answered
 
     async def _answer(self, peer: Any, reader: _Reader, count_left: int) -> None:
         while True:
@@ -191,10 +218,10 @@ class Walk:
             self.counts["received"] += len(pairs)
             await self._take(peer, pairs)
 
-    async def _forget(self, peer: Any) -> None:
-        opened = self._streams.pop(peer, None)
+    async def _forget(self, link: _Link) -> None:
+        opened, link.opened = link.opened, None
         if opened is not None:
-            with trio.move_on_after(2):
+            with trio.move_on_after(2, shield=True):  # pyright: ignore[reportCallIssue] - old stubs, by libp2p
                 await quietly(opened[0].reset())
 
     async def _serve(self, stream: Any) -> None:

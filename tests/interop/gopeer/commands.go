@@ -38,6 +38,8 @@ type request struct {
 	Parallel int                  `json:"parallel"`
 	Session  bool                 `json:"session"`
 	Ops      []op                 `json:"ops"`
+	In       float64              `json:"in"`
+	Out      float64              `json:"out"`
 }
 
 // do runs one command; the arguments that several commands share are decoded first.
@@ -60,12 +62,15 @@ func (p *peer) do(ctx context.Context, r request) (any, error) {
 	switch r.Cmd {
 	case "connect":
 		return nil, connect(ctx, p.host, r.Addr)
-	case "disconnect":
+	case "disconnect", "block", "unblock":
 		other, err := corepeer.Decode(r.Peer)
 		if err != nil {
 			return nil, err
 		}
-		return nil, p.host.Network().ClosePeer(other)
+		return nil, p.cut(other, r.Cmd)
+	case "loss":
+		p.caster.loss.set(r.Seed, r.In, r.Out)
+		return nil, nil
 	case "peers":
 		return map[string]any{"host": p.host.Network().Peers(), "topic": p.caster.topic.ListPeers()}, nil
 	case "protocols":

@@ -14,6 +14,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/host"
 	corepeer "github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/pnet"
+	"github.com/libp2p/go-libp2p/p2p/net/conngater"
 	"github.com/libp2p/go-libp2p/p2p/security/noise"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 )
@@ -28,8 +29,8 @@ func identity(seed string) (crypto.PrivKey, error) {
 	return crypto.UnmarshalEd25519PrivateKey(ed25519.NewKeyFromSeed(sum[:]))
 }
 
-// newHost speaks TCP and noise, behind a private network's key where one is given.
-func newHost(s settings) (host.Host, error) {
+// newHost speaks TCP and noise, behind a private network's key where one is given. The gate keeps blocked peers out.
+func newHost(s settings, gate *conngater.BasicConnectionGater) (host.Host, error) {
 	key, err := identity(s.seed)
 	if err != nil {
 		return nil, err
@@ -40,6 +41,7 @@ func newHost(s settings) (host.Host, error) {
 		libp2p.Security(noise.ID, noise.New),
 		libp2p.ListenAddrStrings(s.listen),
 		libp2p.DisableRelay(),
+		libp2p.ConnectionGater(gate),
 	}
 	if s.swarmKey != "" {
 		text, err := os.ReadFile(s.swarmKey)
@@ -66,4 +68,17 @@ func connect(ctx context.Context, h host.Host, addr string) error {
 		return err
 	}
 	return h.Connect(ctx, *info)
+}
+
+// cut ends the connections with a peer: once ("disconnect"), or until "unblock" lets them in again.
+func (p *peer) cut(other corepeer.ID, how string) error {
+	switch how {
+	case "unblock":
+		return p.gate.UnblockPeer(other)
+	case "block":
+		if err := p.gate.BlockPeer(other); err != nil {
+			return err
+		}
+	}
+	return p.host.Network().ClosePeer(other)
 }

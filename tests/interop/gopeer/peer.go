@@ -19,6 +19,7 @@ import (
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/routing"
+	"github.com/libp2p/go-libp2p/p2p/net/conngater"
 )
 
 type settings struct {
@@ -36,6 +37,7 @@ type settings struct {
 // peer is one full replica: host, gossip, bitswap, DAG service, engine.
 type peer struct {
 	host     host.Host
+	gate     *conngater.BasicConnectionGater
 	routing  *dht.IpfsDHT
 	caster   *caster
 	store    ds.Batching
@@ -61,11 +63,15 @@ func openStore(dir string) (ds.Batching, error) {
 }
 
 func newPeer(ctx context.Context, s settings, out *output) (*peer, error) {
-	h, err := newHost(s)
+	gate, err := conngater.NewBasicConnectionGater(nil)
 	if err != nil {
 		return nil, err
 	}
-	p := &peer{host: h, log: newWatched(), totals: map[string]uint64{}}
+	h, err := newHost(s, gate)
+	if err != nil {
+		return nil, err
+	}
+	p := &peer{host: h, gate: gate, log: newWatched(), totals: map[string]uint64{}}
 	nonce := make([]byte, 16) // totals begin at 0 again: never under an old generation
 	if _, err := rand.Read(nonce); err != nil {
 		return nil, err
