@@ -6,6 +6,7 @@ Has no thread and no clock of its own: whoever drives it (a thread, or a simulat
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from crdtstats.errors import CrdtStatsError, RemoteError, UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
     from crdtstats import _core
     from crdtstats.protocols import Broadcaster, Exchange
@@ -33,6 +34,8 @@ LARGE_FLUSH_BYTES = 4 << 20
 waited for the flush, or all is quiet. It takes milliseconds, in which others may wait for memory."""
 MERGE_MAX = 256
 """Payloads and blocks merged in one step: a flush that is due does not wait for more."""
+AGAIN_MAX = 256
+"""Kept blocks looked at again in one step: what comes in does not wait for more."""
 WALK_BLOCKS_MAX = 2048
 """Blocks in one answer to a peer that walks a chain."""
 
@@ -44,6 +47,7 @@ class Replicator:
         engine: the open store's core.
         storage: where blocks are kept.
         signer: an ``Identity`` or a host with ``peer_id`` and ``sign``.
+        old_signers: those of earlier lives, whose values Go peers shall show too.
         broadcaster: None for a store without a network.
         exchange: None for a store without a network.
         flush_interval_s: least time between two flushes that nobody asked for.
@@ -59,12 +63,14 @@ class Replicator:
         exchange: Exchange | None,
         *,
         flush_interval_s: float,
+        old_signers: Iterable[Any] = (),
         on_clone: Callable[[], None] | None = None,
         wake: Callable[[], None] = lambda: None,
     ) -> None:
         self._engine = engine
         self._storage = storage
         self._signer = signer
+        self._signers = (signer, *old_signers)
         self._broadcaster = broadcaster
         self._exchange = exchange
         self._flush_interval_s = flush_interval_s
@@ -74,6 +80,7 @@ class Replicator:
         self._flush_lock = threading.Lock()
         self._carry_lock = threading.Lock()
         self._unstored: dict[bytes, bytes] = {}
+        self._again: deque[bytes] = deque()
         self._peers_seen: deque[str] = deque()
         self._dirty_since: float | None = None
         self._flushed_at: float | None = None
@@ -155,7 +162,7 @@ class Replicator:
             self._engine.peer_connected(_ms(now_s))
         self._merge_inbox()
         self._carry(now_s)
-        due = self._flush_when_due(now_s)
+        due = min(self._flush_when_due(now_s), self._look_again(now_s))
         if self._inbox and not self._leaving:
             return now_s
         return min(due, self._engine.due_ms() / 1000) if self._broadcaster is not None else due
@@ -171,8 +178,9 @@ class Replicator:
             UnavailableError: the datastore refuses; everything stays dirty.
         """
         blocks = size = 0
+        plan: _core.FlushPlan | None
         with self._flush_lock:
-            while (plan := self._engine.begin_flush(self._signer)) is not None:
+            for plan in self._plans(now_s):
                 self._storage.put_flush(plan.author or "", plan.blocks, plan.cursors)
                 self._engine.flush_stored()
                 self.wrote(plan)
@@ -181,15 +189,26 @@ class Replicator:
                 self.last_flush = {"blocks": blocks, "bytes": size}
                 if self._exchange is not None and plan.blocks:
                     self._exchange.have([cid for cid, _ in plan.blocks])
-                if not (plan.is_retry or plan.is_partial):
-                    break
+            plan = None  # its bytes are given back below
             self._flushed_at = now_s
             self._dirty_since = None
-        del plan
         self._untrimmed += size
         if asked:
             self._trim()
         self._carry(now_s)
+
+    def _plans(self, now_s: float) -> Iterator[_core.FlushPlan]:
+        """What has to become durable, one after the other; each is, before the next is asked for."""
+        if self._engine.heal_due_ms(_ms(now_s)) is not None:
+            # Before what was counted since, which stands above it then.
+            for signer in self._signers:
+                while (plan := self._engine.begin_heal(signer, os.urandom(16), _ms(now_s))) is not None:
+                    yield plan
+        while (plan := self._engine.begin_flush(self._signer)) is not None:
+            goes_on = plan.is_retry or plan.is_partial
+            yield plan
+            if not goes_on:
+                return
 
     def _trim(self) -> None:
         if self._untrimmed >= LARGE_FLUSH_BYTES:
@@ -222,6 +241,30 @@ class Replicator:
             except RemoteError as error:
                 # The core counted it. What it came from is bad, not we: go on.
                 logger.info("dropped from %s: %s", peer, error)
+
+    def look_again(self, now_s: float) -> None:
+        """Count again, at once, what tombstones have removed: at open, before anybody reads."""
+        while self._look_again(now_s) <= now_s:
+            pass
+
+    def _look_again(self, now_s: float) -> float:
+        """Give the core some kept blocks that it needs again; gives when to call again."""
+        if now_s < self._retry_at:
+            return self._retry_at
+        if not self._again:
+            self._again.extend(self._engine.take_again(_ms(now_s)))
+        try:
+            for _ in range(min(len(self._again), AGAIN_MAX)):
+                cid = self._again[0]
+                block = self._unstored.get(cid)
+                self._engine.look_again(cid, self._storage.block(cid) if block is None else block)
+                self._again.popleft()
+                if not self._again:
+                    return now_s
+        except CrdtStatsError as error:
+            self._back_off(now_s, error)
+            return self._retry_at
+        return now_s if self._again else float("inf")
 
     def _carry(self, now_s: float) -> None:
         with self._carry_lock:
@@ -269,13 +312,17 @@ class Replicator:
             self._count("broadcast-refused")
 
     def _flush_when_due(self, now_s: float) -> float:
+        heal_ms = self._engine.heal_due_ms(_ms(now_s))
+        due = float("inf") if heal_ms is None else heal_ms / 1000
         if not self._engine.is_dirty():
             self._trim()
             self._dirty_since = None
-            return max(self._retry_at, now_s) if self._unstored else float("inf")
-        if self._dirty_since is None:
+            if now_s < due:
+                return max(self._retry_at, now_s) if self._unstored else due
+        elif self._dirty_since is None:
             self._dirty_since = now_s
-        due = self._dirty_since + min(FLUSH_DELAY_S, self._flush_interval_s)
+        if self._dirty_since is not None:
+            due = min(due, self._dirty_since + min(FLUSH_DELAY_S, self._flush_interval_s))
         if self._flushed_at is not None:
             due = max(due, self._flushed_at + self._flush_interval_s)
         due = max(due, self._retry_at)

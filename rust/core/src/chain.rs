@@ -1,9 +1,9 @@
 //! What we write: changed sub-counters become signed nodes of our own.
 
 use crate::cid::{Cid, HashKind};
-use crate::dag::HeadInfo;
 use crate::delta::{Delta, Element, Native};
 use crate::error::WireError;
+use crate::heads::HeadInfo;
 use crate::identity::Signer;
 use crate::limits::{BLOCK_BYTES_MAX, LINKS_MAX};
 use crate::node;
@@ -37,6 +37,8 @@ pub struct Target<'a> {
     pub dag_name: &'a str,
     pub topic: &'a str,
     pub hash: HashKind,
+    /// A height that the nodes stand above, whatever they link to.
+    pub above: u64,
     pub signer: &'a dyn Signer,
 }
 
@@ -80,7 +82,8 @@ impl Section {
         heads: &[HeadInfo],
         written: &[Written<'_>],
     ) -> Result<Vec<Built>, WireError> {
-        let mut height = heads.iter().map(|h| h.height).max().unwrap_or(0);
+        let highest = heads.iter().map(|h| h.height).max().unwrap_or(0);
+        let mut height = highest.max(target.above);
         let mut links: Vec<Cid> = heads.iter().map(|h| h.cid.clone()).collect();
         links.sort_unstable();
         links.truncate(LINKS_MAX); // the rest stay heads: the next flush links to them

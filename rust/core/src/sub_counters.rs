@@ -54,6 +54,18 @@ impl SubCounters {
             .map_or((0, 0), |sub| (sub.incr, sub.decr))
     }
 
+    /// Sets one side of a sub-counter that is here; false where it is not.
+    pub fn set(&mut self, key: KeyId, origin: OriginId, side: Side, value: u64) -> bool {
+        let Some(known) = self.find(key, origin).and_then(|at| self.all.get_mut(at)) else {
+            return false;
+        };
+        match side {
+            Side::Incr => known.incr = value,
+            Side::Decr => known.decr = value,
+        }
+        true
+    }
+
     /// Lets the maximum stand on one side; gives by how much it moved. `fresh`: nobody has counted on the key before.
     /// Cost: three cache lines.
     pub fn raise(

@@ -17,6 +17,7 @@ mod replication;
 mod status;
 mod table;
 mod tokens;
+mod values;
 
 pub use batch::{Batch, Kept};
 pub use bell::Bell;
