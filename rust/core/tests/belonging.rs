@@ -47,8 +47,8 @@ fn announced(replica: &mut Replica) -> Vec<(String, Cid)> {
 fn dags_of_other_writers_are_read_like_any_other() {
     let mut replica = replica(false, ME);
     let first = named(&[], 1, 1, "x");
-    let second = named(&[first.0.clone()], 2, 2, "x");
-    let third = named(&[second.0.clone()], 3, 3, "x");
+    let second = named(std::slice::from_ref(&first.0), 2, 2, "x");
+    let third = named(std::slice::from_ref(&second.0), 3, 3, "x");
     let other = named(&[], 4, 1, "");
     announce_only(&mut replica, &third.0, "x");
     for node in [&third, &second, &first] {
@@ -175,7 +175,7 @@ fn a_link_that_cannot_be_checked_holds_nothing_up() {
     let unknown = Cid::from_bytes(&[1, 0x70, 0x22, 4, 1, 2, 3, 4]).unwrap();
     let raw = Cid::from_bytes(&[&[1, 0x55, 0x12, 32][..], &[7; 32]].concat()).unwrap();
     let below = named(&[unknown, raw], 1, 1, "");
-    let above = named(&[below.0.clone()], 2, 2, "");
+    let above = named(std::slice::from_ref(&below.0), 2, 2, "");
     announce(&mut replica, &above, "").unwrap();
     replica.handle_block(&below.0, &below.1).unwrap();
     assert_eq!(heads(&replica), [("".into(), vec![above.0])]);
