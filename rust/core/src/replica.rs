@@ -12,7 +12,7 @@ use crate::dag::Dag;
 pub use crate::effects::{Changes, Config, Effects, Flush};
 use crate::error::WireError;
 use crate::hashed::Hashed;
-use crate::judge::{Judged, Rules, Verdict, judge, judge_stored};
+use crate::judge::{Dropped, Judged, Rules, Verdict, judge, judge_stored};
 use crate::merge::{OwnSeen, merge_elements};
 use crate::paths::OutsideTexts;
 use crate::peer_id::PeerId;
@@ -400,7 +400,10 @@ impl Replica {
         let judged = counting.as_ref().unwrap_or(judged);
         let merged = merge_elements(&self.config.rules, &mut self.state, judged);
         for (reason, times) in merged.dropped {
-            self.count_times(reason.slug(), times);
+            // In a shared DAG it is kept as an entry.
+            if reason != Dropped::NoCounter || self.config.rules.native {
+                self.count_times(reason.slug(), times);
+            }
         }
         if !ours {
             self.own_seen.extend(merged.own);

@@ -233,11 +233,11 @@ impl Model<'_> {
         let mut best: Option<(u64, &[u8])> = None;
         for &at in self.held {
             let node = &self.all[at];
-            let stored = node
+            let mut stored = node
                 .elements
                 .iter()
                 .filter(|(of, value)| of == key && (node.priority > 0 || !value.is_empty()));
-            if let Some((_, value)) = stored.last().filter(|_| !self.gone(key, at)) {
+            if let Some((_, value)) = stored.next_back().filter(|_| !self.gone(key, at)) {
                 best = best.max(Some((node.priority, value)));
             }
         }
