@@ -326,18 +326,10 @@ class Engine:
         """Did this process write a node?"""
 
     def handle_payload(self, payload: bytes, peer: str | None) -> None:
-        """Take a broadcast in.
-
-        Raises:
-            RemoteError: it does not decode, or a block in it is not what its CID names.
-        """
+        """Take a broadcast in. ``RemoteError``: it does not decode, or a block in it is not what its CID names."""
 
     def handle_block(self, cid: bytes, block: bytes) -> None:
-        """Take a fetched block in.
-
-        Raises:
-            RemoteError: the block does not decode, or is not what ``cid`` names.
-        """
+        """Take a fetched block in. ``RemoteError``: it does not decode, or is not what ``cid`` names."""
 
     def peer_connected(self, now_ms: int) -> None:
         """A peer came: the heads are announced soon."""
@@ -360,6 +352,13 @@ class Engine:
     def heads(self) -> dict[str, list[tuple[bytes, int]]]:
         """The heads of each DAG with their heights, by DAG name."""
 
+    # Values as Go peers show them: see `CRDTStatsStore.entry`, and engine/src/values.rs.
+    def hold(self, peer_id: str) -> None: ...
+    def entry(self, key: str) -> bytes | None: ...
+    def take_again(self, now_ms: int) -> list[bytes]: ...
+    def look_again(self, cid: bytes, block: bytes | None) -> None: ...
+    def heal_due_ms(self, now_ms: int) -> int | None: ...
+    def begin_heal(self, signer: _Signer, section: bytes, now_ms: int) -> FlushPlan | None: ...
     def status(self) -> dict[str, int | bool | dict[str, int]]:
         """The engine's part of ``store.status()``."""
 

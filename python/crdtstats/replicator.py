@@ -6,6 +6,7 @@ Has no thread and no clock of its own: whoever drives it (a thread, or a simulat
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from crdtstats.errors import CrdtStatsError, RemoteError, UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
     from crdtstats import _core
     from crdtstats.protocols import Broadcaster, Exchange
@@ -34,6 +35,8 @@ LARGE_FLUSH_BYTES = 4 << 20
 waited for the flush, or all is quiet. It takes milliseconds, in which others may wait for memory."""
 MERGE_MAX = 256
 """Payloads and blocks merged in one step: a flush that is due does not wait for more."""
+AGAIN_MAX = 256
+"""Kept blocks looked at again in one step: what comes in does not wait for more."""
 WALK_BLOCKS_MAX = 2048
 """Blocks in one answer to a peer that walks a chain."""
 
@@ -45,6 +48,7 @@ class Replicator:
         engine: the open store's core.
         storage: where blocks are kept.
         signer: an ``Identity`` or a host with ``peer_id`` and ``sign``.
+        old_signers: those of earlier lives, whose values Go peers shall show too.
         broadcaster: None for a store without a network.
         exchange: None for a store without a network.
         flush_interval_s: least time between two flushes that nobody asked for.
@@ -61,6 +65,7 @@ class Replicator:
         exchange: Exchange | None,
         *,
         flush_interval_s: float,
+        old_signers: Iterable[Any] = (),
         seeker: Seeker | None = None,
         on_clone: Callable[[], None] | None = None,
         wake: Callable[[], None] = lambda: None,
@@ -68,6 +73,7 @@ class Replicator:
         self._engine = engine
         self._storage = storage
         self._signer = signer
+        self._signers = (signer, *old_signers)
         self._broadcaster = broadcaster
         self._exchange = exchange
         self._seeker = seeker
@@ -78,6 +84,7 @@ class Replicator:
         self._flush_lock = threading.Lock()
         self._carry_lock = threading.Lock()
         self._unstored: dict[bytes, bytes] = {}
+        self._again: deque[bytes] = deque()
         self._peers_seen: deque[str] = deque()
         self._dirty_since: float | None = None
         self._flushed_at: float | None = None
@@ -160,7 +167,7 @@ class Replicator:
             self._engine.peer_connected(_ms(now_s))
         self._merge_inbox()
         self._carry(now_s)
-        due = self._flush_when_due(now_s)
+        due = min(self._flush_when_due(now_s), self._look_again(now_s))
         if self._seeker is not None:
             due = min(due, self._seeker.step(now_s))
         if self._inbox and not self._leaving:
@@ -178,8 +185,9 @@ class Replicator:
             UnavailableError: the datastore refuses; everything stays dirty.
         """
         blocks = size = 0
+        plan: _core.FlushPlan | None
         with self._flush_lock:
-            while (plan := self._engine.begin_flush(self._signer, asked)) is not None:
+            for plan in self._plans(now_s, asked):
                 self._storage.put_flush(plan.author or "", plan.blocks, plan.cursors)
                 self._engine.flush_stored()
                 self.wrote(plan)
@@ -188,11 +196,9 @@ class Replicator:
                 self.last_flush = {"blocks": blocks, "bytes": size}
                 if self._exchange is not None and plan.blocks:
                     self._exchange.have([cid for cid, _ in plan.blocks])
-                if not (plan.is_retry or plan.is_partial):
-                    break
+            plan = None  # its bytes are given back below
             self._flushed_at = now_s
             self._dirty_since = None
-        del plan
         self._untrimmed += size
         if asked:
             self._hurried = True
@@ -200,6 +206,19 @@ class Replicator:
         self._carry(now_s)
         if asked and size >= LARGE_FLUSH_BYTES:
             self._wake()  # the totals are brought up to date beside the caller, who need not wait
+
+    def _plans(self, now_s: float, asked: bool) -> Iterator[_core.FlushPlan]:
+        """What has to become durable, one after the other; each is, before the next is asked for."""
+        if self._engine.heal_due_ms(_ms(now_s)) is not None:
+            # Before what was counted since, which stands above it then.
+            for signer in self._signers:
+                while (plan := self._engine.begin_heal(signer, os.urandom(16), _ms(now_s))) is not None:
+                    yield plan
+        while (plan := self._engine.begin_flush(self._signer, asked)) is not None:
+            goes_on = plan.is_retry or plan.is_partial
+            yield plan
+            if not goes_on:
+                return
 
     def _trim(self) -> None:
         if self._untrimmed >= LARGE_FLUSH_BYTES:
@@ -234,6 +253,30 @@ class Replicator:
             except RemoteError as error:
                 # The core counted it. What it came from is bad, not we: go on.
                 logger.info("dropped from %s: %s", peer, error)
+
+    def look_again(self, now_s: float) -> None:
+        """Count again, at once, what tombstones have removed: at open, before anybody reads."""
+        while self._look_again(now_s) <= now_s:
+            pass
+
+    def _look_again(self, now_s: float) -> float:
+        """Give the core some kept blocks that it needs again; gives when to call again."""
+        if now_s < self._retry_at:
+            return self._retry_at
+        if not self._again:
+            self._again.extend(self._engine.take_again(_ms(now_s)))
+        try:
+            for _ in range(min(len(self._again), AGAIN_MAX)):
+                cid = self._again[0]
+                block = self._unstored.get(cid)
+                self._engine.look_again(cid, self._storage.block(cid) if block is None else block)
+                self._again.popleft()
+                if not self._again:
+                    return now_s
+        except CrdtStatsError as error:
+            self._back_off(now_s, error)
+            return self._retry_at
+        return now_s if self._again else float("inf")
 
     def _carry(self, now_s: float) -> None:
         with self._carry_lock:
@@ -287,13 +330,17 @@ class Replicator:
         if self._hurried:
             self._hurried = False
             self._engine.catch_up()
+        heal_ms = self._engine.heal_due_ms(_ms(now_s))
+        due = float("inf") if heal_ms is None else heal_ms / 1000
         if not self._engine.is_dirty():
             self._trim()
             self._dirty_since = None
-            return max(self._retry_at, now_s) if self._unstored else float("inf")
-        if self._dirty_since is None:
+            if now_s < due:
+                return max(self._retry_at, now_s) if self._unstored else due
+        elif self._dirty_since is None:
             self._dirty_since = now_s
-        due = self._dirty_since + min(FLUSH_DELAY_S, self._flush_interval_s)
+        if self._dirty_since is not None:
+            due = min(due, self._dirty_since + min(FLUSH_DELAY_S, self._flush_interval_s))
         if self._flushed_at is not None:
             due = max(due, self._flushed_at + self._flush_interval_s)
         due = max(due, self._retry_at)

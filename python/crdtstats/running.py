@@ -105,6 +105,7 @@ class Running:
             broadcaster,
             exchange,
             flush_interval_s=flush_interval_s,
+            old_signers=self._old_identities.values(),
             seeker=self._seeker,
             on_clone=on_clone,
             wake=self.engine.ring,
@@ -127,6 +128,8 @@ class Running:
 
     def _load(self) -> None:
         self._storage.check_format()
+        for peer_id in self._old_identities:
+            self.engine.hold(peer_id)
         damaged = self.engine.load(self._storage.blocks())
         for cid, reason in damaged:
             logger.error(
@@ -134,6 +137,7 @@ class Running:
             )
         if damaged:
             self._storage.drop_blocks([cid for cid, _ in damaged])
+        self.replicator.look_again(self._clock())
         own_head = self._storage.own_head(self._host.peer_id)
         if own_head is not None and not self.engine.holds(own_head):
             logger.error("the last node that this replica wrote is not in the datastore: %s", own_head.hex())

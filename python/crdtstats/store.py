@@ -134,12 +134,30 @@ class CRDTStatsStore(_core.Counters):
         self._check_open()
         self._running.flush()
 
+    def entry(self, key: str) -> bytes | None:
+        """What a Go peer that holds the same blocks shows under a raw datastore key; ``None`` for nothing.
+
+        Go goes by height where counters here go by maximum, and honours what anybody writes or removes. Kept for
+        keys outside ``/STATS/incr/`` and ``/STATS/decr/``, which count nothing here, and for the sub-counters of
+        this directory's own identities (8 bytes, big-endian, when all is well).
+
+        Cost: one hash look-up.
+
+        Raises:
+            UsageError: a sub-counter of another replica, or a native network: nothing is kept.
+            UnavailableError: others wrote more entries than are kept, and this may be one that is not.
+            ClosedError: the store is closed.
+        """
+        self._check_open()
+        return self._running.engine.entry(key)
+
     def status(self) -> dict[str, Any]:
         """What an operator reads.
 
         Returns:
-            Counts (``keys sub_counters dirty blocks heads missing wanted newer``), bytes (``journal_bytes``),
-            ``dropped`` (reason → count), ``forked`` and ``paused`` authors, ``peer_id``, ``peers``, ``last_flush``.
+            Counts (``keys sub_counters dirty blocks heads missing wanted newer entries tombstones recounting
+            healed``), bytes (``journal_bytes``), ``dropped`` (reason → count), ``forked`` and ``paused`` authors,
+            ``peer_id``, ``peers``, ``last_flush``.
 
         Raises:
             ClosedError: the store is closed.

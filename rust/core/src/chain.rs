@@ -1,10 +1,10 @@
 //! What we write: changed sub-counters become signed nodes of our own.
 
 use crate::cid::{Cid, HashKind};
-use crate::dag::HeadInfo;
 use crate::delta::{self, Delta, Native};
 use crate::element_key::{self, Side};
 use crate::error::WireError;
+use crate::heads::HeadInfo;
 use crate::identity::Signer;
 use crate::limits::{BLOCK_BYTES_MAX, LINKS_MAX};
 use crate::node::Draft;
@@ -17,6 +17,13 @@ pub struct Built {
     pub links: Vec<Cid>,
     pub height: u64,
     pub sequence: u64,
+}
+
+/// One side of a sub-counter as it is written: the element key and the running total.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Written<'a> {
+    pub key: &'a str,
+    pub value: u64,
 }
 
 /// A section of one author's nodes: opened by a start of a store, numbered without gaps.
@@ -32,6 +39,8 @@ pub(crate) struct Target<'a> {
     pub dag_name: &'a str,
     pub topic: &'a str,
     pub hash: HashKind,
+    /// A height that the nodes stand above, whatever they link to.
+    pub above: u64,
     pub signer: &'a dyn Signer,
 }
 
@@ -91,6 +100,7 @@ impl<'a> Writer<'a> {
         origin: String,
         expected: usize,
     ) -> Self {
+        let highest = heads.iter().map(|h| h.height).max().unwrap_or(0);
         let mut links: Vec<Cid> = heads.iter().map(|h| h.cid.clone()).collect();
         links.sort_unstable();
         links.truncate(LINKS_MAX); // the rest stay heads: the next flush links to them
@@ -98,7 +108,7 @@ impl<'a> Writer<'a> {
             target,
             section,
             origin,
-            height: heads.iter().map(|h| h.height).max().unwrap_or(0),
+            height: highest.max(target.above),
             links,
             node: None,
             left: 0,
@@ -112,28 +122,43 @@ impl<'a> Writer<'a> {
     /// # Errors
     /// The signer refuses, or the height or sequence has reached its end.
     pub(crate) fn push(&mut self, side: Side, path: &str, value: u64) -> Result<(), WireError> {
-        let key = [element_key::kind(side), path, &self.origin];
-        let len = delta::counter_len(key.iter().map(|part| part.len()).sum());
+        let kind = element_key::kind(side);
+        self.make_room(kind.len() + path.len() + self.origin.len())?;
+        if let Some(node) = &mut self.node {
+            delta::push_counter(node.delta(), [kind, path, &self.origin], value);
+        }
+        Ok(())
+    }
+
+    /// As [`Writer::push`], under a whole element key.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn push_whole(&mut self, written: &Written<'_>) -> Result<(), WireError> {
+        self.make_room(written.key.len())?;
+        if let Some(node) = &mut self.node {
+            delta::push_counter(node.delta(), [written.key, "", ""], written.value);
+        }
+        Ok(())
+    }
+
+    /// A node that has room for one more element with a key of so many bytes, which is about to be written.
+    fn make_room(&mut self, key_bytes: usize) -> Result<(), WireError> {
+        let len = delta::counter_len(key_bytes);
         if self.node.is_some() && self.left < len {
             self.close()?;
         }
-        let node = match &mut self.node {
-            Some(node) => node,
-            None => {
-                let links = self
-                    .links
-                    .iter()
-                    .map(|l| l.as_bytes().len() + LINK_OVERHEAD_BYTES);
-                let beside = NODE_OVERHEAD_BYTES + links.sum::<usize>();
-                self.left = BLOCK_BYTES_MAX.saturating_sub(beside);
-                let about = self.origin.len() + ELEMENT_BYTES_ABOUT;
-                let elements = self.expected.saturating_mul(about).max(len).min(self.left);
-                self.node
-                    .insert(Draft::new(&self.links, elements + NODE_OVERHEAD_BYTES))
-            }
-        };
-        let key = [element_key::kind(side), path, &self.origin];
-        delta::push_counter(node.delta(), key, value);
+        if self.node.is_none() {
+            let links = self
+                .links
+                .iter()
+                .map(|l| l.as_bytes().len() + LINK_OVERHEAD_BYTES);
+            let beside = NODE_OVERHEAD_BYTES + links.sum::<usize>();
+            self.left = BLOCK_BYTES_MAX.saturating_sub(beside);
+            let about = self.origin.len() + ELEMENT_BYTES_ABOUT;
+            let elements = self.expected.saturating_mul(about).max(len).min(self.left);
+            self.node = Some(Draft::new(&self.links, elements + NODE_OVERHEAD_BYTES));
+        }
         self.left = self.left.saturating_sub(len);
         self.expected = self.expected.saturating_sub(1);
         Ok(())
@@ -166,6 +191,7 @@ impl<'a> Writer<'a> {
             topic,
             hash,
             signer,
+            above: _,
         } = self.target;
         let author = signer.peer_id().as_bytes();
         let rest = Delta {

@@ -164,6 +164,18 @@ impl Cid {
         Cid::from_bytes(Self::build(version, codec, hash, &digest).as_bytes())
     }
 
+    /// The version 1 CID of a DAG node with this multihash.
+    ///
+    /// # Errors
+    /// It is none.
+    pub(crate) fn of_multihash(multihash: &[u8]) -> Result<Self, WireError> {
+        let mut out = Vec::with_capacity(multihash.len() + 2);
+        varint::push(&mut out, 1);
+        varint::push(&mut out, DAG_PB);
+        out.extend_from_slice(multihash);
+        Self::from_bytes(&out)
+    }
+
     fn build(version: u64, codec: u64, hash: u64, digest: &[u8]) -> Self {
         let mut out = Vec::with_capacity(digest.len() + 8);
         if version == 1 {

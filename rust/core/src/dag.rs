@@ -1,6 +1,8 @@
 //! The Merkle-DAG as far as it is known: which nodes are held, which are missing, which are heads.
 
+use crate::belonging::{Belongs, DagNames, NAMELESS};
 use crate::cid::Cid;
+use crate::refused::Refused;
 use rustc_hash::FxHashMap;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,10 +10,10 @@ use std::collections::{BTreeMap, BTreeSet};
 /// range could otherwise stop all writing.
 pub const HEIGHT_FREE_MAX: u64 = 1 << 62;
 
-type Index = u32;
+pub(crate) type Index = u32;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Held {
+pub(crate) enum Held {
     /// Known by its CID alone.
     Missing,
     /// Came and was refused: never asked for again.
@@ -19,12 +21,12 @@ enum Held {
     Here,
 }
 
-struct Entry {
-    cid: Cid,
-    held: Held,
-    dag: u32,
+pub(crate) struct Entry {
+    pub(crate) cid: Cid,
+    pub(crate) held: Held,
+    pub(crate) dag: u32,
     /// As written, until the node is complete; then as taken.
-    height: u64,
+    pub(crate) height: u64,
     /// Links whose nodes are not complete yet.
     waiting_for: u32,
     /// Held nodes that wait for this one to be complete.
@@ -37,13 +39,6 @@ struct Entry {
     complete: bool,
 }
 
-/// A head of one DAG.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct HeadInfo {
-    pub cid: Cid,
-    pub height: u64,
-}
-
 /// What came of a node that was added.
 #[derive(Default, Debug)]
 pub struct Added {
@@ -51,18 +46,28 @@ pub struct Added {
     pub new: bool,
     /// Linked nodes that are not held: known from now on, and to be fetched.
     pub missing: Vec<Cid>,
+    /// How many heads said that it belongs to another DAG.
+    pub other_heads: u64,
 }
 
 /// Every node that is held or known to be missing.
 #[derive(Default)]
 pub struct Dag {
-    entries: Vec<Entry>,
-    by_cid: FxHashMap<Cid, Index>,
-    dag_names: Vec<Box<str>>,
-    dag_ids: FxHashMap<Box<str>, u32>,
-    heads: BTreeMap<u32, BTreeSet<Index>>,
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) by_cid: FxHashMap<Cid, Index>,
+    pub(crate) names: DagNames,
+    /// Of missing nodes: the DAGs to which heads have said that they belong, the first one first.
+    pub(crate) claims: FxHashMap<Index, Vec<u32>>,
+    /// Held nodes that are in another DAG than the one they name, as every head said so: which they name.
+    pub(crate) otherwise: FxHashMap<Index, u32>,
+    refused: Refused,
+    /// Places of entries that nobody needed any more.
+    free: Vec<Index>,
+    /// The greatest height of any held node, complete or not.
+    height_max: u64,
+    pub(crate) heads: BTreeMap<u32, BTreeSet<Index>>,
     /// Held, not complete, and no held node links to them.
-    tips: BTreeSet<Index>,
+    pub(crate) tips: BTreeSet<Index>,
     held: usize,
     missing: usize,
 }
@@ -81,7 +86,9 @@ impl Dag {
 
     #[must_use]
     pub fn is_refused(&self, cid: &Cid) -> bool {
-        self.entry_of(cid).is_some_and(|e| e.held == Held::Refused)
+        let of_entry = |e: &Entry| e.held == Held::Refused;
+        self.entry_of(cid)
+            .map_or_else(|| self.refused.contains(cid), of_entry)
     }
 
     #[must_use]
@@ -99,45 +106,47 @@ impl Dag {
         self.missing
     }
 
-    /// The DAG to which a known node was said to belong.
+    /// The greatest height that a node of ours may take to stand above every held one.
     #[must_use]
-    pub fn dag_name_of(&self, cid: &Cid) -> Option<&str> {
-        let entry = self.entry_of(cid)?;
-        self.dag_names.get(entry.dag as usize).map(AsRef::as_ref)
-    }
-
-    /// Make a node known that somebody announced. True where it has to be fetched.
-    pub fn announce(&mut self, cid: &Cid, dag_name: &str) -> bool {
-        if let Some(entry) = self.entry_of(cid) {
-            return entry.held == Held::Missing;
-        }
-        let dag = self.dag_id(dag_name);
-        self.know(cid, dag);
-        true
+    pub fn height_max(&self) -> u64 {
+        self.height_max
     }
 
     /// Note that a node is not to be had in any form that counts.
     pub fn refuse(&mut self, cid: &Cid) {
-        let dag = self.dag_id("");
-        let index = self.know(cid, dag);
-        if let Some(entry) = self.entries.get_mut(index as usize)
-            && entry.held == Held::Missing
-        {
-            entry.held = Held::Refused;
+        self.refused.insert(cid);
+        let Some(&index) = self.by_cid.get(cid) else {
+            return;
+        };
+        let Some(entry) = self.entries.get_mut(index as usize) else {
+            return;
+        };
+        if entry.held == Held::Missing {
             self.missing -= 1;
+            self.claims.remove(&index);
+            entry.held = Held::Refused;
+            if !entry.below_held {
+                // Nothing links to it: its place is for others.
+                self.by_cid.remove(cid);
+                self.free.push(index);
+            }
         }
     }
 
-    /// Put a node into the DAG `dag_name`.
-    pub fn add(&mut self, cid: &Cid, dag_name: &str, links: &[Cid], priority: u64) -> Added {
-        let dag = self.dag_id(dag_name);
-        let index = self.know(cid, dag);
+    /// Take a node in.
+    pub fn add(&mut self, cid: &Cid, belongs: &Belongs<'_>, links: &[Cid], priority: u64) -> Added {
+        let known = self.by_cid.contains_key(cid);
+        let index = self.know(cid, NAMELESS);
         if self
             .entries
             .get(index as usize)
             .is_none_or(|e| e.held == Held::Here)
         {
             return Added::default();
+        }
+        let (dag, own, other_heads) = self.settle_name(index, known, belongs);
+        if dag != own {
+            self.otherwise.insert(index, own);
         }
         let mut missing = Vec::new();
         let mut link_indices = Vec::with_capacity(links.len());
@@ -180,53 +189,31 @@ impl Dag {
             }
         }
         self.held += 1;
+        if priority <= HEIGHT_FREE_MAX {
+            self.height_max = self.height_max.max(priority);
+        }
         if waiting_for == 0 {
             self.complete(index);
         }
-        Added { new: true, missing }
+        Added {
+            new: true,
+            missing,
+            other_heads,
+        }
     }
 
-    /// The heads of one DAG, sorted by CID.
+    /// Number of places of nodes, held or not; see [`Dag::held_at`].
     #[must_use]
-    pub fn heads(&self, dag_name: &str) -> Vec<HeadInfo> {
-        let Some(heads) = self.dag_ids.get(dag_name).and_then(|id| self.heads.get(id)) else {
-            return Vec::new();
-        };
-        let mut out: Vec<_> = heads.iter().filter_map(|&at| self.head_info(at)).collect();
-        out.sort_unstable_by(|a, b| a.cid.cmp(&b.cid));
-        out
+    pub fn places(&self) -> usize {
+        self.entries.len()
     }
 
-    /// (dagName, heads) of every DAG, sorted.
+    /// The held nodes in some of the places. A node never changes its place.
     #[must_use]
-    pub fn all_heads(&self) -> Vec<(String, Vec<HeadInfo>)> {
-        let mut names: Vec<&str> = self
-            .heads
-            .keys()
-            .filter_map(|&id| self.dag_names.get(id as usize))
-            .map(AsRef::as_ref)
-            .collect();
-        names.sort_unstable();
-        names
-            .into_iter()
-            .map(|name| (name.to_owned(), self.heads(name)))
-            .filter(|(_, heads)| !heads.is_empty())
-            .collect()
-    }
-
-    /// (dagName, CID) of every node that is held, still lacks something below it, and has no held node above it.
-    #[must_use]
-    pub fn tips(&self) -> Vec<(String, Cid)> {
-        let named = |&at: &Index| {
-            let entry = self.entries.get(at as usize)?;
-            Some((
-                self.dag_names.get(entry.dag as usize)?.to_string(),
-                entry.cid.clone(),
-            ))
-        };
-        let mut out: Vec<_> = self.tips.iter().filter_map(named).collect();
-        out.sort_unstable();
-        out
+    pub fn held_at(&self, places: std::ops::Range<usize>) -> Vec<Cid> {
+        let entries = self.entries.get(places).unwrap_or_default();
+        let held = entries.iter().filter(|e| e.held == Held::Here);
+        held.map(|e| e.cid.clone()).collect()
     }
 
     /// Held nodes below and including `cid`, nearest first, at most `count`: what a peer needs that lacks them all.
@@ -267,37 +254,24 @@ impl Dag {
         out
     }
 
-    fn head_info(&self, at: Index) -> Option<HeadInfo> {
-        self.entries.get(at as usize).map(|e| HeadInfo {
-            cid: e.cid.clone(),
-            height: e.height,
-        })
-    }
-
-    fn entry_of(&self, cid: &Cid) -> Option<&Entry> {
+    pub(crate) fn entry_of(&self, cid: &Cid) -> Option<&Entry> {
         self.by_cid
             .get(cid)
             .and_then(|&at| self.entries.get(at as usize))
     }
 
-    fn dag_id(&mut self, name: &str) -> u32 {
-        if let Some(&id) = self.dag_ids.get(name) {
-            return id;
-        }
-        let id = u32::try_from(self.dag_names.len()).unwrap_or(u32::MAX);
-        self.dag_names.push(name.into());
-        self.dag_ids.insert(name.into(), id);
-        id
-    }
-
-    fn know(&mut self, cid: &Cid, dag: u32) -> Index {
+    pub(crate) fn know(&mut self, cid: &Cid, dag: u32) -> Index {
         if let Some(&at) = self.by_cid.get(cid) {
             return at;
         }
-        let at = u32::try_from(self.entries.len()).unwrap_or(u32::MAX);
-        self.entries.push(Entry {
+        let refused = self.refused.contains(cid);
+        let entry = Entry {
             cid: cid.clone(),
-            held: Held::Missing,
+            held: if refused {
+                Held::Refused
+            } else {
+                Held::Missing
+            },
             dag,
             height: 0,
             waiting_for: 0,
@@ -306,9 +280,22 @@ impl Dag {
             below_complete: false,
             below_held: false,
             complete: false,
-        });
+        };
+        let free = self.free.pop();
+        let free = free.and_then(|at| Some((at, self.entries.get_mut(at as usize)?)));
+        let at = match free {
+            Some((at, place)) => {
+                *place = entry;
+                at
+            }
+            None => {
+                let at = u32::try_from(self.entries.len()).unwrap_or(u32::MAX);
+                self.entries.push(entry);
+                at
+            }
+        };
         self.by_cid.insert(cid.clone(), at);
-        self.missing += 1;
+        self.missing += usize::from(!refused);
         at
     }
 
@@ -347,6 +334,7 @@ impl Dag {
             };
             entry.complete = true;
             entry.height = height;
+            self.height_max = self.height_max.max(height);
             self.tips.remove(&at);
             if !entry.below_complete {
                 self.heads.entry(entry.dag).or_default().insert(at);
@@ -392,11 +380,14 @@ mod tests {
     #[test]
     fn a_node_is_a_head_once_everything_below_it_is_here() {
         let mut dag = Dag::default();
-        dag.add(&cid(1), "", &[], 1);
-        assert_eq!(dag.add(&cid(3), "", &[cid(2)], 3).missing, [cid(2)]);
+        dag.add(&cid(1), &Belongs::to(""), &[], 1);
+        assert_eq!(
+            dag.add(&cid(3), &Belongs::to(""), &[cid(2)], 3).missing,
+            [cid(2)]
+        );
         assert_eq!(head_cids(&dag), [cid(1)]);
         assert_eq!(dag.tips(), [(String::new(), cid(3))]);
-        dag.add(&cid(2), "", &[cid(1)], 2);
+        dag.add(&cid(2), &Belongs::to(""), &[cid(1)], 2);
         assert_eq!(head_cids(&dag), [cid(3)]);
         assert_eq!(
             (dag.held_count(), dag.missing_count(), dag.tips().len()),
@@ -426,7 +417,7 @@ mod tests {
             for at in order {
                 let (n, links) = nodes[at];
                 let links: Vec<_> = links.iter().map(|&l| cid(l)).collect();
-                dag.add(&cid(n), "", &links, u64::from(n));
+                dag.add(&cid(n), &Belongs::to(""), &links, u64::from(n));
             }
             let mut want = [cid(4), cid(5)];
             want.sort_unstable();
@@ -437,9 +428,9 @@ mod tests {
     #[test]
     fn a_node_at_the_top_of_the_range_does_not_set_the_height() {
         let mut dag = Dag::default();
-        dag.add(&cid(1), "", &[], u64::MAX);
-        dag.add(&cid(2), "", &[], HEIGHT_FREE_MAX);
-        dag.add(&cid(3), "", &[cid(2)], HEIGHT_FREE_MAX + 1);
+        dag.add(&cid(1), &Belongs::to(""), &[], u64::MAX);
+        dag.add(&cid(2), &Belongs::to(""), &[], HEIGHT_FREE_MAX);
+        dag.add(&cid(3), &Belongs::to(""), &[cid(2)], HEIGHT_FREE_MAX + 1);
         let heights: Vec<_> = dag
             .heads("")
             .into_iter()
@@ -452,9 +443,9 @@ mod tests {
     #[test]
     fn walk_down_gives_the_nearest_first() {
         let mut dag = Dag::default();
-        dag.add(&cid(1), "", &[], 1);
+        dag.add(&cid(1), &Belongs::to(""), &[], 1);
         for n in 2..10 {
-            dag.add(&cid(n), "", &[cid(n - 1)], u64::from(n));
+            dag.add(&cid(n), &Belongs::to(""), &[cid(n - 1)], u64::from(n));
         }
         assert_eq!(dag.walk_down(&cid(9), 3), [cid(9), cid(8), cid(7)]);
         assert_eq!(dag.walk_down(&cid(2), 9), [cid(2), cid(1)]);

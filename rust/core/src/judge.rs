@@ -1,6 +1,6 @@
 //! What a foreign node is worth: the rules look at nothing but the block itself, so all replicas decide alike.
 
-use crate::delta::Native;
+use crate::delta::{Delta, Element, Native};
 use crate::element_key::{self, ElementKey, Side, is_signed_generation};
 use crate::error::WireError;
 use crate::hashed::Hashed;
@@ -27,7 +27,10 @@ pub struct Rules {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub enum Refusal {
     Unsigned,
+    /// Forged, or for another network: nobody can tell these apart.
     BadSignature,
+    /// It is not at the very end of the block: others have put the node into another form.
+    SignatureOutOfPlace,
     NotOurForm,
     Tombstones,
     ForeignDagName,
@@ -40,6 +43,7 @@ impl Refusal {
         match self {
             Refusal::Unsigned => "node-unsigned",
             Refusal::BadSignature => "node-bad-signature",
+            Refusal::SignatureOutOfPlace => "node-signature-out-of-place",
             Refusal::NotOurForm => "node-not-exact-form",
             Refusal::Tombstones => "node-tombstones",
             Refusal::ForeignDagName => "node-foreign-dag-name",
@@ -54,6 +58,27 @@ pub struct Judged<'a> {
     pub author: Option<PeerId>,
     /// From a newer version: kept and walked, but not merged.
     pub newer: bool,
+    /// Why it counts as unsigned though there is a signature in it (shared DAGs, where such a node is kept).
+    pub doubt: Option<Refusal>,
+}
+
+impl<'a> Judged<'a> {
+    /// The same node with other elements, to be merged.
+    pub(crate) fn with_elements(&self, elements: Vec<Element<'a>>) -> Self {
+        let node = Node {
+            links: Vec::new(),
+            delta: Delta {
+                elements,
+                ..self.node.delta.clone()
+            },
+            ..self.node
+        };
+        Judged {
+            node,
+            author: self.author.clone(),
+            ..*self
+        }
+    }
 }
 
 /// What one look at a block says.
@@ -84,10 +109,18 @@ pub fn judge<'a>(rules: &Rules, block: &Hashed<'a>) -> Result<Verdict<'a>, WireE
         .native
         .as_ref()
         .is_some_and(Native::is_from_newer_version);
+    let doubt = match signature {
+        Signature::Invalid => Some(Refusal::BadSignature),
+        Signature::Unsigned => node
+            .signature_out_of_place
+            .then_some(Refusal::SignatureOutOfPlace),
+        Signature::Valid(_) => None,
+    };
     Ok(Verdict::Keep(Judged {
         node,
         author,
         newer,
+        doubt,
     }))
 }
 
@@ -112,6 +145,7 @@ pub fn judge_stored<'a>(rules: &Rules, block: &Hashed<'a>) -> Result<Verdict<'a>
             node,
             author: Some(author),
             newer,
+            doubt: None,
         })),
         None => judge(rules, block),
     }

@@ -26,3 +26,17 @@ pub const IDENTITY_BYTES_MAX: usize = 128;
 pub const DAG_NAME_BYTES_TAKEN_MAX: usize = 1024;
 /// Bytes of a CID: the longest digest that we read is 64 bytes; identity digests may be longer.
 pub const CID_BYTES_MAX: usize = 168;
+/// Bytes of (key, block) pairs that tombstones name: all are remembered. Beyond it a tombstone does nothing.
+pub const TOMBSTONE_BYTES_MAX: usize = 64 << 20;
+/// Bytes of entries that others can make: foreign keys, and what they say of our sub-counters. Beyond it none is kept.
+pub const ENTRY_BYTES_MAX: usize = 256 << 20;
+/// DAGs that have names here. Nodes of more are merged and served, but are the heads of none.
+pub const DAG_NAMES_MAX: usize = 1 << 17;
+/// DAGs to which heads may say that a missing node belongs: who is first does not decide, if he lies.
+pub const CLAIMS_MAX: usize = 8;
+/// CIDs of bytes that are no node: never asked for again, until more recent ones push them out.
+pub const REFUSED_MAX: usize = 1 << 16;
+/// Blocks that the outside is asked for at a time while keys are counted again.
+pub const AGAIN_BLOCKS_MAX: usize = 256;
+/// Sub-counters that one flush writes again because Go peers show less.
+pub const HEAL_KEYS_MAX: usize = 1 << 16;

@@ -23,6 +23,8 @@ pub struct Node<'a> {
     pub delta: Delta<'a>,
     /// Whether a signature is where one may be: the only field 101, at the very end of the block.
     pub(crate) signature_in_place: bool,
+    /// There is a field 101, and it is not there.
+    pub(crate) signature_out_of_place: bool,
 }
 
 /// Read a block. Data may come before links; links may lack name and size.
@@ -60,10 +62,12 @@ pub fn decode(block: &[u8]) -> Result<Node<'_>, WireError> {
         }
     }
     let decoded = delta::decode(data.unwrap_or_default())?;
+    let in_place = data_last && decoded.signatures == 1 && decoded.ends_with_signature;
     Ok(Node {
         links,
         delta: decoded.delta,
-        signature_in_place: data_last && decoded.signatures == 1 && decoded.ends_with_signature,
+        signature_in_place: in_place,
+        signature_out_of_place: decoded.signatures > 0 && !in_place,
     })
 }
 

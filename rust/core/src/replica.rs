@@ -4,6 +4,7 @@
 
 use crate::announce::{Announcements, pack};
 use crate::authors::Authors;
+use crate::belonging::Belongs;
 use crate::broadcast::{self, Head};
 use crate::chain::Section;
 use crate::cid::Cid;
@@ -11,12 +12,12 @@ use crate::dag::Dag;
 pub use crate::effects::{Changes, Config, Effects, Flush};
 use crate::error::WireError;
 use crate::hashed::Hashed;
-use crate::judge::{Judged, Rules, Verdict, judge, judge_stored};
-use crate::limits::DAG_NAME_BYTES_TAKEN_MAX;
+use crate::judge::{Dropped, Judged, Rules, Verdict, judge, judge_stored};
 use crate::merge::{OwnSeen, merge_elements};
 use crate::paths::OutsideTexts;
 use crate::peer_id::PeerId;
 use crate::state::State;
+use crate::values::Values;
 use crate::wants::Wants;
 use rustc_hash::FxHashSet;
 use std::collections::BTreeMap;
@@ -29,6 +30,7 @@ pub struct Replica {
     pub(crate) dag: Dag,
     pub(crate) authors: Authors,
     pub(crate) wants: Wants,
+    pub(crate) values: Values,
     announcements: Announcements,
     pub(crate) sections: BTreeMap<PeerId, Section>,
     pub(crate) effects: Effects,
@@ -48,6 +50,7 @@ impl Replica {
         let announcements = Announcements::new(config.announce_interval_ms, now_ms, seed);
         Replica {
             config,
+            values: Values::new(&me, seed),
             me,
             state: State::new(seed),
             dag: Dag::default(),
@@ -132,7 +135,8 @@ impl Replica {
     /// When [`Replica::poll`] has something to do without any input.
     #[must_use]
     pub fn due_ms(&self) -> u64 {
-        self.announcements.due_ms()
+        let recount = self.recount_due_ms().unwrap_or(u64::MAX);
+        self.announcements.due_ms().min(recount)
     }
 
     // ---- what comes in
@@ -165,13 +169,17 @@ impl Replica {
                 continue;
             }
             if self.dag.holds(&head.cid) {
-                self.announcements.heard(&head.cid);
+                if self.dag.agrees(&head.cid, head.dag_name) {
+                    self.announcements.heard(&head.cid);
+                } else {
+                    self.count("head-other-dag");
+                }
                 continue;
             }
             if self.dag.is_refused(&head.cid) {
                 continue;
             }
-            if head.dag_name.len() > DAG_NAME_BYTES_TAKEN_MAX {
+            if !self.dag.takes_name(head.dag_name) {
                 self.count("head-dag-name");
                 continue;
             }
@@ -251,7 +259,7 @@ impl Replica {
     #[must_use]
     pub fn announcement(&self, heard: &FxHashSet<Cid>) -> Vec<Vec<u8>> {
         let mut known: Vec<(String, Cid)> = Vec::new();
-        for (name, heads) in self.dag.all_heads() {
+        for (name, heads) in self.dag.all_certain_heads() {
             known.extend(heads.into_iter().map(|h| (name.clone(), h.cid)));
         }
         if self.config.rules.native {
@@ -273,8 +281,14 @@ impl Replica {
     // ---- inside
 
     fn count(&mut self, reason: &'static str) {
-        let count = self.dropped.entry(reason).or_default();
-        *count = count.saturating_add(1);
+        self.count_times(reason, 1);
+    }
+
+    pub(crate) fn count_times(&mut self, reason: &'static str, times: u64) {
+        if times > 0 {
+            let count = self.dropped.entry(reason).or_default();
+            *count = count.saturating_add(times);
+        }
     }
 
     fn take_block(
@@ -333,31 +347,33 @@ impl Replica {
         ours: bool,
     ) {
         let node = &judged.node;
-        // A node in our form belongs to the DAG that it names; of another node the head (or the node above) decides.
-        let in_our_form = judged.author.is_some() && node.delta.native.is_some();
-        let known = self.dag.dag_name_of(cid).map(str::to_owned);
-        let dag_name = match (in_our_form, known.as_deref(), said) {
-            (true, ..) | (false, None, None) => node.delta.dag_name,
-            (false, Some(name), _) | (false, None, Some(name)) => name,
+        let belongs = Belongs {
+            own: node.delta.dag_name,
+            // A node in our form belongs to the DAG that it names.
+            certain: judged.author.is_some() && node.delta.native.is_some(),
+            said,
         };
-        if in_our_form && said.is_some_and(|said| said != dag_name) {
-            self.count("head-other-dag");
-        }
-        let links: Vec<Cid> = node
+        // A link that nothing can be checked against is to a block that nobody has: Go refuses such a CID as well, and
+        // goes on without it. So nothing is below it, or one such link would hold up for ever all that is built on it.
+        let (links, unknown): (Vec<Cid>, Vec<Cid>) = node
             .links
             .iter()
             .map(|link| link.clone().into_v1())
-            .collect();
-        let added = self.dag.add(cid, dag_name, &links, node.delta.priority);
+            .partition(|link| link.check_node().is_ok());
+        let added = self.dag.add(cid, &belongs, &links, node.delta.priority);
         self.wants.done(cid);
         if !added.new {
             return;
         }
+        if let Some(doubt) = judged.doubt {
+            self.count(doubt.slug());
+        }
+        self.count_times("link-unknown-hash", unknown.len() as u64);
+        self.count_times("head-other-dag", added.other_heads);
         // Charged to the author: one stranger's node cannot take all the room for wants.
         let charged = judged.author.as_ref().map(ToString::to_string);
         for link in &links {
-            // A link that nothing can be checked against is never had: what stands on it stays incomplete.
-            if self.dag.is_missing(link) && link.check_node().is_ok() {
+            if self.dag.is_missing(link) {
                 self.wants.want(link, charged.as_deref(), true);
             }
         }
@@ -372,14 +388,22 @@ impl Replica {
                 self.count("forked");
             }
         }
+        let counting = if self.config.rules.native {
+            None
+        } else {
+            self.take_values(cid, judged)
+        };
         if judged.newer {
             self.newer = self.newer.saturating_add(1);
             return;
         }
+        let judged = counting.as_ref().unwrap_or(judged);
         let merged = merge_elements(&self.config.rules, &mut self.state, judged);
         for (reason, times) in merged.dropped {
-            let count = self.dropped.entry(reason.slug()).or_default();
-            *count = count.saturating_add(times);
+            // In a shared DAG it is kept as an entry.
+            if reason != Dropped::NoCounter || self.config.rules.native {
+                self.count_times(reason.slug(), times);
+            }
         }
         if !ours {
             self.own_seen.extend(merged.own);

@@ -2,6 +2,7 @@
 
 use crate::ahead::GROUP;
 use crate::element_key::Side;
+use crate::judge::Counted;
 use crate::paths::{KeyId, OutsideTexts, Paths, RoomId};
 use crate::sub_counters::SubCounters;
 use rustc_hash::FxHashMap;
@@ -145,6 +146,48 @@ impl State {
         *known = value;
         self.paths.add_in_room(room, signed(side, by));
         true
+    }
+
+    /// What counts of an element with this clean key.
+    #[must_use]
+    pub fn element(&self, counted: &Counted<'_>, clean_key: &str) -> u64 {
+        if !counted.exact {
+            return self.short_keys.get(clean_key).copied().unwrap_or_default();
+        }
+        let Some((key, origin)) = self.place(counted) else {
+            return 0;
+        };
+        let (incr, decr) = self.sub_counter(key, origin);
+        match counted.side {
+            Side::Incr => incr,
+            Side::Decr => decr,
+        }
+    }
+
+    fn place(&self, counted: &Counted<'_>) -> Option<(KeyId, OriginId)> {
+        let origin = (counted.replica.into(), counted.generation.into());
+        let key = self.paths.find(counted.path)?;
+        Some((key, *self.origins.get(&origin)?))
+    }
+
+    /// Let an element of an unsigned sub-counter that is here say something else from now on: less, too.
+    pub fn set_element(&mut self, counted: &Counted<'_>, clean_key: &str, value: u64) {
+        let known = self.element(counted, clean_key);
+        if value > known {
+            return; // what raises a value comes in as an element
+        }
+        let by = -signed(counted.side, known - value);
+        if !counted.exact {
+            let room = self.paths.find_room(counted.path);
+            if let (Some(room), Some(short)) = (room, self.short_keys.get_mut(clean_key)) {
+                *short = value;
+                self.paths.add_in_room(room, by);
+            }
+        } else if let Some((key, origin)) = self.place(counted)
+            && self.sub_counters.set(key, origin, counted.side, value)
+        {
+            self.paths.add(key, by);
+        }
     }
 
     /// The place of a key of this process's own that comes here for the first time; see [`Paths::intern_outside`].

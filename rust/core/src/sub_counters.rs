@@ -156,6 +156,29 @@ impl SubCounters {
         self.raise_further(key, origin, side, value)
     }
 
+    /// Sets one side of a sub-counter that is here; false where it is not.
+    pub fn set(&mut self, key: KeyId, origin: OriginId, side: Side, value: u64) -> bool {
+        let first = self.first_mut(key).filter(|first| first.origin == origin.0);
+        if let Some(first) = first {
+            match side {
+                Side::Incr => first.incr = value,
+                Side::Decr => first.decr = value,
+            }
+            return true;
+        }
+        let further = self
+            .find(key, origin)
+            .and_then(|at| self.further.get_mut(at));
+        let Some(further) = further else {
+            return false;
+        };
+        match side {
+            Side::Incr => further.incr = value,
+            Side::Decr => further.decr = value,
+        }
+        true
+    }
+
     fn raise_further(
         &mut self,
         key: KeyId,
@@ -200,6 +223,12 @@ mod tests {
             }
         }
         assert_eq!(subs.len(), 15);
+        for origin in [3, 9].map(OriginId) {
+            assert!(subs.set(KeyId(512), origin, Side::Incr, 1));
+            assert_eq!(subs.get(KeyId(512), origin), (1, 7));
+        }
+        assert!(!subs.set(KeyId(512), OriginId(4), Side::Incr, 1));
+        assert!(!subs.set(KeyId(2), OriginId(3), Side::Decr, 1));
         assert_eq!(subs.get(KeyId(2), OriginId(3)), (0, 0));
     }
 }

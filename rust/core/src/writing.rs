@@ -3,14 +3,15 @@
 //! is told ([`crate::replica::Replica::note_built`]).
 
 use crate::announce::pack;
+use crate::belonging::Belongs;
 use crate::broadcast::Head;
-use crate::chain::{Built, Section, Target, Writer};
+use crate::chain::{Built, Section, Target, Writer, Written};
 use crate::cid::{Cid, HashKind};
-use crate::dag::HeadInfo;
 use crate::effects::{Changes, Flush};
 use crate::element_key::Side;
 use crate::error::WireError;
 use crate::hashed::Hashed;
+use crate::heads::HeadInfo;
 use crate::identity::Signer;
 use crate::judge::{Verdict, judge};
 use crate::peer_id::PeerId;
@@ -25,6 +26,8 @@ pub struct Draft {
     pub(crate) topic: String,
     pub(crate) hash: HashKind,
     pub(crate) heads: Vec<HeadInfo>,
+    /// A height that the nodes stand above, whatever they link to.
+    pub(crate) above: u64,
     pub(crate) section: Section,
     pub(crate) live: bool,
 }
@@ -37,6 +40,7 @@ impl Draft {
             dag_name: &self.dag_name,
             topic: &self.topic,
             hash: self.hash,
+            above: self.above,
             signer,
         };
         let origin = ["/", &self.replica, "/", &self.generation].concat();
@@ -55,6 +59,22 @@ impl Draft {
         let mut writer = self.writer(signer, changes.len());
         for (path, side, value) in changes.iter() {
             writer.push(path, side, value)?;
+        }
+        writer.finish()
+    }
+
+    /// As [`Draft::build`], of whole element keys.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn build_written(
+        &self,
+        signer: &dyn Signer,
+        written: &[Written<'_>],
+    ) -> Result<Flush, WireError> {
+        let mut writer = self.writer(signer, written.len());
+        for line in written {
+            writer.nodes.push_whole(line)?;
         }
         writer.finish()
     }
@@ -115,8 +135,18 @@ impl Replica {
     /// # Errors
     /// No section is open for the author.
     pub fn prepare_flush(&mut self, author: &PeerId, generation: &str) -> Result<Draft, WireError> {
+        let mut draft = self.prepare_nodes(author, generation)?;
+        let origin = self.state.origin(&draft.replica, generation);
+        draft.live = self.state.own() == Some(origin);
+        Ok(draft)
+    }
+
+    pub(crate) fn prepare_nodes(
+        &self,
+        author: &PeerId,
+        generation: &str,
+    ) -> Result<Draft, WireError> {
         let replica = author.to_string();
-        let origin = self.state.origin(&replica, generation);
         let section = self.sections.get(author).copied();
         let native = self.config.rules.native;
         let dag_name = if native {
@@ -128,9 +158,10 @@ impl Replica {
             generation: generation.to_owned(),
             topic: self.config.rules.topic.clone(),
             hash: self.config.hash,
-            heads: self.dag.heads(&dag_name),
+            heads: self.dag.certain_heads(&dag_name),
+            above: 0,
             section: section.ok_or(WireError::limit("section"))?,
-            live: self.state.own() == Some(origin),
+            live: false,
             dag_name,
             replica,
         })
@@ -183,6 +214,7 @@ impl Replica {
         let dag_name = if self.config.rules.native {
             flush.author.to_string()
         } else {
+            self.show_own(&built.cid, &built.block, &flush.author);
             String::new()
         };
         let links: Vec<Cid> = built
@@ -190,7 +222,8 @@ impl Replica {
             .iter()
             .map(|cid| cid.clone().into_v1())
             .collect();
-        self.dag.add(&built.cid, &dag_name, &links, built.height);
+        self.dag
+            .add(&built.cid, &Belongs::to(&dag_name), &links, built.height);
         self.wants.done(&built.cid);
         self.authors.note(
             &flush.author,

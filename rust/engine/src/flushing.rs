@@ -217,7 +217,8 @@ impl Engine {
         core.stored_cursors = plan.cursors;
         if let Some(flush) = &plan.flush {
             core.replica.flush_stored(flush)?;
-            if let Some(journal) = self.counting(None).journal.as_mut() {
+            let is_ours = flush.author == *core.replica.me();
+            if is_ours && let Some(journal) = self.counting(None).journal.as_mut() {
                 journal.note_flushed(flush.section, flush.sequence);
             }
         }

@@ -18,6 +18,7 @@ mod status;
 mod sums;
 mod table;
 mod tokens;
+mod values;
 
 pub use batch::{Batch, Kept};
 pub use bell::Bell;

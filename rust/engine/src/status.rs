@@ -14,6 +14,14 @@ pub struct Status {
     pub missing: usize,
     pub wanted: usize,
     pub newer: u64,
+    /// Keys that are kept as Go shows them: those outside the counters, and sub-counters of ours.
+    pub entries: usize,
+    /// Elements that tombstones name.
+    pub tombstones: usize,
+    /// Keys whose values still hold what a tombstone has removed.
+    pub recounting: usize,
+    /// Values of ours that were written again because Go peers showed less.
+    pub healed: u64,
     pub dropped: BTreeMap<String, u64>,
     pub forked: BTreeMap<String, u64>,
     pub paused: Vec<String>,
@@ -49,6 +57,10 @@ impl Engine {
             missing: replica.dag().missing_count(),
             wanted: replica.wanted_count(),
             newer: replica.newer(),
+            entries: replica.entries(),
+            tombstones: replica.named(),
+            recounting: replica.recounting(),
+            healed: replica.healed(),
             dropped: replica
                 .dropped()
                 .iter()

@@ -5,6 +5,7 @@ use crate::memory;
 use crate::process::Guarded;
 use crate::signer::with_signer;
 use crdtstats_core::cid::{Cid, HashKind};
+use crdtstats_core::entries::Shown;
 use crdtstats_core::error::WireError;
 use crdtstats_core::judge::Rules;
 use crdtstats_core::peer_id::PeerId;
@@ -326,6 +327,10 @@ impl Engine {
         out.set_item("missing", status.missing)?;
         out.set_item("wanted", status.wanted)?;
         out.set_item("newer", status.newer)?;
+        out.set_item("entries", status.entries)?;
+        out.set_item("tombstones", status.tombstones)?;
+        out.set_item("recounting", status.recounting)?;
+        out.set_item("healed", status.healed)?;
         out.set_item("dropped", status.dropped)?;
         out.set_item("forked", status.forked)?;
         out.set_item("paused", status.paused)?;
@@ -333,6 +338,58 @@ impl Engine {
         out.set_item("doubled", status.doubled)?;
         out.set_item("journal_bytes", status.journal_bytes)?;
         Ok(out)
+    }
+
+    fn hold(&self, py: Python<'_>, peer_id: &str) -> PyResult<()> {
+        let identity = PeerId::parse(peer_id).map_err(|error| usage(py, &error.to_string()))?;
+        py.detach(|| self.engine.hold(&identity));
+        Ok(())
+    }
+
+    fn entry(&self, py: Python<'_>, key: &str) -> PyResult<Option<Py<PyBytes>>> {
+        match py.detach(|| self.engine.entry(key)) {
+            Some(Shown::Value(value)) => Ok(Some(bytes(py, &value))),
+            Some(Shown::Nothing) => Ok(None),
+            Some(Shown::Unknown) => Err(unavailable(
+                py,
+                &format!("there was no room for all entries: what {key:?} shows is not known"),
+            )),
+            None => Err(usage(
+                py,
+                &format!(
+                    "{key:?} is a sub-counter of another replica, or the network is native: no entry is kept for it"
+                ),
+            )),
+        }
+    }
+
+    fn take_again(&self, py: Python<'_>, now_ms: u64) -> Vec<Py<PyBytes>> {
+        let cids = py.detach(|| self.engine.take_again(now_ms));
+        cids.iter().map(|cid| bytes(py, cid.as_bytes())).collect()
+    }
+
+    fn look_again(&self, py: Python<'_>, cid: &[u8], block: Option<&[u8]>) -> PyResult<()> {
+        let cid = cid_of(py, cid)?;
+        py.detach(|| self.engine.look_again(&cid, block));
+        Ok(())
+    }
+
+    fn heal_due_ms(&self, py: Python<'_>, now_ms: u64) -> Option<u64> {
+        py.detach(|| self.engine.heal_due_ms(now_ms))
+    }
+
+    fn begin_heal(
+        &self,
+        py: Python<'_>,
+        signer: &Bound<'_, PyAny>,
+        section: [u8; 16],
+        now_ms: u64,
+    ) -> PyResult<Option<FlushPlan>> {
+        let found = with_signer(signer, |signer| {
+            self.engine.begin_heal(signer, section, now_ms)
+        })?;
+        let found = found.map_err(|error| engine_error(py, error))?;
+        found.map(|found| plan(py, found)).transpose()
     }
 
     fn stop_counting(&self) {

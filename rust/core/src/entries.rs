@@ -1,0 +1,256 @@
+//! What a Go peer's datastore shows under raw keys: of a key's elements the one of the highest priority, at equal
+//! priority the greatest bytes. A pure function of the elements, so their order cannot matter.
+//!
+//! Keys are known by a hash that nobody outside can aim at: own sub-counters are many, and their texts long.
+
+use crate::limits::ENTRY_BYTES_MAX;
+use rustc_hash::FxHashMap;
+
+/// What an entry takes beside a long value.
+const ENTRY_OVERHEAD_BYTES: usize = 96;
+
+pub(crate) type KeyHash = [u8; 16];
+
+/// A value; nearly all have eight bytes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Value {
+    Eight([u8; 8]),
+    Other(Box<[u8]>),
+}
+
+/// The element that stands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Winner {
+    pub priority: u64,
+    value: Value,
+}
+
+/// What is known of one key.
+#[derive(Default)]
+struct Entry {
+    winner: Option<Winner>,
+    /// The maximum that our nodes say, where the key is a sub-counter of ours.
+    best: u64,
+}
+
+pub(crate) struct Entries {
+    known: FxHashMap<KeyHash, Entry>,
+    hash_key: [u8; 32],
+    /// Of what others can make grow.
+    bytes: usize,
+    overflowed: bool,
+}
+
+/// What is known of what Go shows under a key.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Shown {
+    Value(Vec<u8>),
+    Nothing,
+    /// There was no room to keep all keys.
+    Unknown,
+}
+
+impl Winner {
+    /// `None` for what Go does not store: an empty value at priority 0.
+    pub fn new(priority: u64, value: &[u8]) -> Option<Self> {
+        let stored = priority > 0 || !value.is_empty();
+        let value = match value.try_into() {
+            Ok(eight) => Value::Eight(eight),
+            Err(_) => Value::Other(value.into()),
+        };
+        stored.then_some(Winner { priority, value })
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        match &self.value {
+            Value::Eight(bytes) => bytes,
+            Value::Other(bytes) => bytes,
+        }
+    }
+
+    /// As Go reads a counter.
+    pub fn value_u64(&self) -> u64 {
+        let first = self.bytes().first_chunk::<8>();
+        first.map_or(0, |bytes| u64::from_be_bytes(*bytes))
+    }
+
+    /// Whether it stands against another one.
+    pub fn beats(&self, other: Option<&Winner>) -> bool {
+        let beats =
+            |other: &Winner| (self.priority, self.bytes()) > (other.priority, other.bytes());
+        other.is_none_or(beats)
+    }
+
+    fn long_bytes(&self) -> usize {
+        match &self.value {
+            Value::Eight(_) => 0,
+            Value::Other(bytes) => bytes.len(),
+        }
+    }
+}
+
+impl Entry {
+    /// Bytes that others made it take.
+    fn cost(&self) -> usize {
+        let long = self.winner.as_ref().map_or(0, Winner::long_bytes);
+        let own = if self.best > 0 {
+            0
+        } else {
+            ENTRY_OVERHEAD_BYTES
+        };
+        long + own
+    }
+}
+
+impl Entries {
+    pub fn new(seed: u64) -> Self {
+        let mut hash_key = [0; 32];
+        for (to, from) in hash_key.iter_mut().zip(seed.to_be_bytes()) {
+            *to = from;
+        }
+        Entries {
+            known: FxHashMap::default(),
+            hash_key,
+            bytes: 0,
+            overflowed: false,
+        }
+    }
+
+    pub fn hash(&self, clean_key: &str) -> KeyHash {
+        let hash = blake3::keyed_hash(&self.hash_key, clean_key.as_bytes());
+        let first = hash.as_bytes().first_chunk();
+        first.copied().unwrap_or_default()
+    }
+
+    pub fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    pub fn winner(&self, key: &KeyHash) -> Option<&Winner> {
+        self.known.get(key)?.winner.as_ref()
+    }
+
+    /// What Go shows under a key.
+    pub fn shown(&self, key: &KeyHash) -> Shown {
+        match self.known.get(key) {
+            Some(entry) => match &entry.winner {
+                Some(winner) => Shown::Value(winner.bytes().to_vec()),
+                None => Shown::Nothing,
+            },
+            None if self.overflowed => Shown::Unknown,
+            None => Shown::Nothing,
+        }
+    }
+
+    /// One more element of a key. False where there was no room for it: the key is forgotten then.
+    pub fn offer(&mut self, key: KeyHash, winner: Winner) -> bool {
+        if !winner.beats(self.winner(&key)) {
+            return true;
+        }
+        self.change(key, |entry| entry.winner = Some(winner))
+    }
+
+    /// The elements of a key were counted again: this is what stands.
+    pub fn set(&mut self, key: KeyHash, winner: Option<Winner>) -> bool {
+        self.change(key, |entry| entry.winner = winner)
+    }
+
+    /// A node of ours says this much of a sub-counter of ours.
+    pub fn raise_best(&mut self, key: KeyHash, value: u64) {
+        if value > 0 {
+            self.change(key, |entry| entry.best = entry.best.max(value));
+        }
+    }
+
+    /// The maximum of a sub-counter of ours where Go shows less.
+    pub fn above_shown(&self, key: &KeyHash) -> Option<u64> {
+        let entry = self.known.get(key)?;
+        let shown = entry.winner.as_ref().map_or(0, Winner::value_u64);
+        (shown < entry.best).then_some(entry.best)
+    }
+
+    fn change(&mut self, key: KeyHash, change: impl FnOnce(&mut Entry)) -> bool {
+        let mut entry = self.known.remove(&key).unwrap_or_default();
+        let before = if entry.best > 0 || entry.winner.is_some() {
+            entry.cost()
+        } else {
+            0
+        };
+        change(&mut entry);
+        self.bytes = self.bytes.saturating_sub(before);
+        if entry.best == 0 && entry.winner.is_none() {
+            return true;
+        }
+        if entry.cost() > 0 && self.bytes + entry.cost() > ENTRY_BYTES_MAX {
+            self.overflowed = true;
+            if entry.best > 0 {
+                // Not what it shows, but what it should: it is written again.
+                entry.winner = None;
+                self.known.insert(key, entry);
+            }
+            return false;
+        }
+        self.bytes += entry.cost();
+        self.known.insert(key, entry);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_greatest_of_priority_and_bytes_stands_in_any_order() {
+        let offers: [(u64, &[u8]); 6] = [
+            (0, b""),
+            (0, b"9"),
+            (3, b""),
+            (3, b"12345678"),
+            (3, b"123456789"),
+            (2, b"z"),
+        ];
+        arbtest::arbtest(|u| {
+            let mut left: Vec<_> = offers.to_vec();
+            let (mut entries, mut best) = (Entries::new(1), None);
+            let key = entries.hash("/k");
+            while !left.is_empty() {
+                let (priority, value) = left.swap_remove(u.choose_index(left.len())?);
+                if let Some(winner) = Winner::new(priority, value) {
+                    assert!(entries.offer(key, winner));
+                    best = best.max(Some((priority, value)));
+                }
+                let shown = best.map_or(Shown::Nothing, |(_, value)| Shown::Value(value.to_vec()));
+                assert_eq!(entries.shown(&key), shown);
+            }
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn room_has_an_end_beyond_which_nothing_is_claimed() {
+        let mut entries = Entries::new(1);
+        let value = vec![1; 16 << 20];
+        let kept = (0..100)
+            .take_while(|n| {
+                let key = entries.hash(&format!("/{n}"));
+                entries.offer(key, Winner::new(1, &value).unwrap())
+            })
+            .count();
+        assert!((10..16).contains(&kept));
+        let (first, last) = (entries.hash("/0"), entries.hash(&format!("/{kept}")));
+        assert_eq!(entries.shown(&first), Shown::Value(value));
+        assert_eq!(entries.shown(&last), Shown::Unknown);
+        assert_eq!(entries.len(), kept);
+        entries.set(first, None);
+        assert_eq!(
+            (entries.len(), entries.bytes / (16 << 20)),
+            (kept - 1, kept - 1)
+        );
+        // What is ours is never forgotten.
+        entries.raise_best(last, 7);
+        assert_eq!(entries.above_shown(&last), Some(7));
+        entries.offer(last, Winner::new(1, &7u64.to_be_bytes()).unwrap());
+        assert_eq!(entries.above_shown(&last), None);
+    }
+}
