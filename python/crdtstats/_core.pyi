@@ -197,8 +197,7 @@ class XSalsa20:
 class Identity:
     """An Ed25519 private key, ``data`` as libp2p marshals it: who a replica is.
 
-    Raises:
-        UsageError: another kind of key, or bytes that are none.
+    Raises ``UsageError``: another kind of key, or bytes that are none.
     """
 
     def __new__(cls, data: bytes) -> Self: ...
