@@ -1,6 +1,7 @@
 //! `Engine`: what the replicator and the life cycle of a store call.
 
 use crate::errors::{closed, data, internal, overflow, remote, unavailable, usage};
+use crate::leftover::Leftover;
 use crate::memory;
 use crate::process::Guarded;
 use crate::signer::with_signer;
@@ -11,12 +12,12 @@ use crdtstats_core::judge::Rules;
 use crdtstats_core::peer_id::PeerId;
 use crdtstats_core::replica::Config;
 use crdtstats_engine::{EngineError, Plan};
-use crdtstats_journal::{Generation, JournalError, leftovers as find_leftovers};
+use crdtstats_journal::{Generation, JournalError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 /// The first 32 bits of a generation whose elements count from signed nodes only: "sig1".
@@ -414,64 +415,6 @@ impl Engine {
     }
 }
 
-/// The journal of a dead process, locked.
-#[pyclass(frozen, module = "crdtstats._core")]
-pub struct Leftover {
-    inner: Mutex<Option<crdtstats_journal::Leftover>>,
-    #[pyo3(get)]
-    replica: String,
-    #[pyo3(get)]
-    generation: String,
-}
-
-#[pymethods]
-impl Leftover {
-    #[new]
-    fn new(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
-        let leftover = py
-            .detach(|| crdtstats_journal::Leftover::open(&path))
-            .map_err(|error| journal_error(py, error))?;
-        let (replica, generation) = (
-            leftover.replica().to_owned(),
-            leftover.generation().to_string(),
-        );
-        Ok(Leftover {
-            inner: Mutex::new(Some(leftover)),
-            replica,
-            generation,
-        })
-    }
-
-    /// Remove the file: everything in it is durable elsewhere.
-    fn remove(&self, py: Python<'_>) -> PyResult<()> {
-        let leftover = self
-            .inner
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        leftover
-            .map_or(Ok(()), |leftover| py.detach(|| leftover.remove()))
-            .map_err(|error| journal_error(py, error))
-    }
-
-    /// Let go of it; the file stays.
-    fn close(&self) {
-        drop(
-            self.inner
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take(),
-        );
-    }
-}
-
-/// Paths of journals whose makers are dead, sorted.
-#[pyfunction]
-fn leftovers(py: Python<'_>, journal_dir: PathBuf) -> PyResult<Vec<PathBuf>> {
-    py.detach(|| find_leftovers(&journal_dir))
-        .map_err(|error| journal_error(py, error))
-}
-
 pub fn journal_error(py: Python<'_>, error: JournalError) -> PyErr {
     let message = error.to_string();
     match error {
@@ -497,7 +440,5 @@ pub fn journal_error(py: Python<'_>, error: JournalError) -> PyErr {
 pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<Engine>()?;
     m.add_class::<Effects>()?;
-    m.add_class::<FlushPlan>()?;
-    m.add_class::<Leftover>()?;
-    m.add_function(wrap_pyfunction!(leftovers, m)?)
+    m.add_class::<FlushPlan>()
 }

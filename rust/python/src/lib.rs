@@ -13,6 +13,7 @@ mod errors;
 mod hot;
 mod ids;
 mod keys;
+mod leftover;
 mod memory;
 mod process;
 mod psk;
@@ -30,6 +31,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     process::register(m)?;
     psk::register(m)?;
     engine::register(m)?;
+    leftover::register(m)?;
     counters::register(m)?;
     hot::register(m)?;
     ids::register(m)?;
