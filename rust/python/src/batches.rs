@@ -5,6 +5,7 @@ use crate::arguments;
 use crate::engine::engine_error;
 use crate::errors::usage;
 use crate::keys::{hold, let_go, prefetch, text_of, token_of};
+use crate::lists;
 use crate::turn::turn;
 use crdtstats_engine::{Addition, Amount, Batch, Engine, EngineError, Kept};
 use crdtstats_journal::Side;
@@ -120,7 +121,7 @@ pub fn count(
         if amounts.is_none()
             && let Ok(list) = batch.cast_exact::<PyList>()
         {
-            return add_tokens(py, engine, turn, &tokens_of(list), None);
+            return add_tokens(py, engine, turn, &lists::addresses(list), None);
         }
         let lines = lines_of(batch, amounts)?;
         let tokens: Vec<usize> = lines.keys.iter().map(token_of).collect();
@@ -147,14 +148,6 @@ pub fn count(
     engine
         .add_batch(turn(py), &additions, cursor)
         .map_err(|error| engine_error(py, error))
-}
-
-/// The addresses of a list's objects.
-fn tokens_of(list: &Bound<'_, PyList>) -> Vec<usize> {
-    let len = isize::try_from(list.len()).unwrap_or(0);
-    // SAFETY: the positions are inside, and nobody changes the list: no Python code runs here.
-    let object = |n| unsafe { ffi::PyList_GetItem(list.as_ptr(), n) } as usize;
-    (0..len).map(object).collect()
 }
 
 fn add_tokens(

@@ -14,6 +14,7 @@ mod hot;
 mod ids;
 mod keys;
 mod leftover;
+mod lists;
 mod memory;
 mod process;
 mod psk;
