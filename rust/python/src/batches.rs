@@ -63,7 +63,8 @@ impl<'py> Batch<'py> for Objects<'py> {
 unsafe fn utf8<'py>(_py: Python<'py>, object: *mut ffi::PyObject) -> Option<&'py str> {
     // SAFETY: the object lives; what comes back is that many bytes of UTF-8 which live as long as it does.
     unsafe {
-        if ffi::PyUnicode_Check(object) == 0 {
+        // Nearly always exactly a str, which one comparison tells; the other check is a call.
+        if ffi::PyUnicode_CheckExact(object) == 0 && ffi::PyUnicode_Check(object) == 0 {
             return None;
         }
         let mut bytes = 0;

@@ -52,7 +52,10 @@ pub unsafe fn let_go(_py: Python<'_>, token: usize) {
     unsafe { ffi::Py_DECREF(token as *mut ffi::PyObject) };
 }
 
-/// Ask the processor to fetch the beginning of an object.
+/// What a `str` needs beside its text: a short text ends in the second cache line or before.
+const SECOND_LINE: usize = 64;
+
+/// Ask the processor to fetch a short `str`.
 #[inline]
 pub fn prefetch(token: usize) {
     #[cfg(target_arch = "x86_64")]
@@ -60,6 +63,8 @@ pub fn prefetch(token: usize) {
     unsafe {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         _mm_prefetch::<_MM_HINT_T0>(std::ptr::with_exposed_provenance(token));
+        let second = token.wrapping_add(SECOND_LINE);
+        _mm_prefetch::<_MM_HINT_T0>(std::ptr::with_exposed_provenance(second));
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = token;
