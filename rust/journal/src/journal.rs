@@ -399,6 +399,7 @@ impl Journal {
 
     #[inline]
     pub(crate) fn has_text(&self, slot: Slot, key: &[u8]) -> bool {
+        self.map.prefetch(slot.offset() + SECOND_LINE);
         let is_as_long = self
             .meta(slot)
             .is_some_and(|meta| meta.text_bytes() == key.len());

@@ -8,7 +8,7 @@ use crate::engine::{Engine, engine_error};
 use crate::errors::{closed, internal, usage};
 use crate::hot;
 use crate::ids::Ids;
-use crate::keys::{hold, let_go, may_come_again, text_of, token_of};
+use crate::keys::{hold, let_go, may_come_again, prefetch, text_of, token_of};
 use crate::process::fork_epoch;
 use crate::table::Table;
 use crate::turn::turn;
@@ -90,6 +90,7 @@ impl Counters {
     #[inline(never)]
     fn count_by_text(&self, key: &Bound<'_, PyAny>, amount: Amount) -> PyResult<()> {
         let py = key.py();
+        prefetch(token_of(key));
         let engine = self.engine(py)?;
         let text = text_of(key)?;
         let turn = turn(py);
@@ -122,6 +123,7 @@ impl Counters {
     #[inline(never)]
     pub fn get(&self, key: &Bound<'_, PyAny>) -> PyResult<i128> {
         let py = key.py();
+        prefetch(token_of(key));
         let engine = self.engine(py)?;
         let key = text_of(key)?;
         read(py, |turn| engine.get(turn, key))

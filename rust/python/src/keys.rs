@@ -10,7 +10,12 @@ const TEMPORARY_REFERENCES: isize = 1;
 
 /// The text of a `str`, which must be valid UTF-8.
 pub fn text_of<'a>(key: &'a Bound<'_, PyAny>) -> PyResult<&'a str> {
-    let Ok(text) = key.cast::<PyString>() else {
+    // Nearly always exactly a str, which one comparison tells; the other check is a call.
+    let text = match key.cast_exact::<PyString>() {
+        Ok(text) => Ok(text),
+        Err(_) => key.cast::<PyString>(),
+    };
+    let Ok(text) = text else {
         let kind = key.get_type().name()?;
         return Err(usage(key.py(), &format!("a key is a str, not {kind}")));
     };
