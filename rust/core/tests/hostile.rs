@@ -74,7 +74,7 @@ fn a_node_put_into_another_form() {
 }
 
 #[test]
-fn an_element_of_a_signed_generation_in_anothers_node() {
+fn an_element_of_a_signed_generation_in_a_node_of_another() {
     let (alice, mallory) = (Identity::from_seed([1; 32]), Identity::from_seed([2; 32]));
     let key = key_of("k", &alice, GENERATION);
     let value = 7u64.to_be_bytes();
