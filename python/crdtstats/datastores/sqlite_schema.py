@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import time
 from collections.abc import Generator
 from pathlib import Path
 
@@ -59,6 +60,8 @@ _DAMAGED = {
     sqlite3.SQLITE_MISMATCH,
     sqlite3.SQLITE_CONSTRAINT,
 }
+BUSY_PAUSE_S = 0.005
+"""Between two tries of what SQLite does not wait for by itself."""
 PAGE_BYTES = 1 << 14
 """Page size of a new file: large blocks are written twice as fast as with 4 KiB pages, small ones no slower."""
 
@@ -69,7 +72,7 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
         _create(connection)
     _check(connection, path)
     _bring_to_two(connection)
-    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    mode = _use_log(connection)
     # Each commit syncs the log, so a batch survives power loss. Without WAL (a file system without shared
     # memory) there is a rollback journal, whose removal must be synced as well: EXTRA.
     connection.execute(f"PRAGMA synchronous = {'FULL' if mode == 'wal' else 'EXTRA'}")
@@ -98,6 +101,23 @@ def translated(path: Path) -> Generator[None]:
         yield
     except sqlite3.Error as error:
         raise _translate(error, path) from error
+
+
+def _use_log(connection: sqlite3.Connection) -> str:
+    """Turn to the write-ahead log; gives the mode that it is then.
+
+    Of several that open a new file at once each may hold what another needs for it: there SQLite does not wait, as it
+    does elsewhere, but says at once that it is busy.
+    """
+    (timeout_ms,) = connection.execute("PRAGMA busy_timeout").fetchone()
+    until = time.monotonic() + timeout_ms / 1000
+    while True:
+        try:
+            return connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= until:
+                raise
+        time.sleep(BUSY_PAUSE_S)
 
 
 def _is_empty(connection: sqlite3.Connection) -> bool:

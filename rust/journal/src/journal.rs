@@ -30,14 +30,6 @@ const TABLE_SEED: u64 = 0x510e_527f_ade6_82d1;
 /// Two counts below this have a sum that is far from an overflow.
 const LARGE: u64 = 1 << 62;
 
-/// The text of a record begins in one cache line of the processor and, mostly, ends in the next one, which this offset
-/// is in wherever a short record lies.
-const SECOND_LINE: usize = 48;
-
-/// The hash of a key under one journal's seed.
-#[derive(Clone, Copy, Default)]
-pub struct KeyHash(u64);
-
 /// The journal of one writer process and one generation. Made fresh, locked until it is dropped.
 ///
 /// Methods that change take `&mut self`: the engine holds it under one mutex. Dropping it leaves the file behind, to be
@@ -143,48 +135,6 @@ impl Journal {
             Some(slot) => Ok(slot),
             None => self.insert(hash, key),
         }
-    }
-
-    /// The hash of a key, for callers that look for many at once.
-    #[inline]
-    pub fn hash(&self, key: &[u8]) -> KeyHash {
-        KeyHash(self.mixer.mix(key))
-    }
-
-    /// Has the place of a key in the table on the way from memory.
-    #[inline]
-    pub fn prefetch_hash(&self, hash: KeyHash) {
-        self.table.prefetch(hash.0);
-    }
-
-    /// Has the record that is probably the key's on the way from memory.
-    #[inline]
-    pub fn prefetch_guess(&self, hash: KeyHash) {
-        if let Some(slot) = self.table.guess(hash.0) {
-            self.prefetch(slot);
-            self.map.prefetch(slot.offset() + SECOND_LINE);
-        }
-    }
-
-    /// Has a record on the way from memory.
-    #[inline]
-    pub fn prefetch(&self, slot: Slot) {
-        self.map.prefetch(slot.offset());
-    }
-
-    /// As [`Journal::find`], of a key whose hash is known.
-    #[inline]
-    pub fn find_hashed(&self, hash: KeyHash, key: &[u8]) -> Option<Slot> {
-        self.find_mixed(hash.0, key)
-    }
-
-    /// As [`Journal::find_or_insert`], of a key whose hash is known and that is not there.
-    ///
-    /// # Errors
-    /// As there.
-    #[inline]
-    pub fn insert_hashed(&mut self, hash: KeyHash, key: &[u8]) -> Result<Slot, JournalError> {
-        self.insert(hash.0, key)
     }
 
     /// Makes room for `keys` more keys of `text_bytes` in all, so that inserting them cannot fail for want of it.
@@ -399,7 +349,7 @@ impl Journal {
 
     #[inline]
     pub(crate) fn has_text(&self, slot: Slot, key: &[u8]) -> bool {
-        self.map.prefetch(slot.offset() + SECOND_LINE);
+        self.prefetch_second(slot);
         let is_as_long = self
             .meta(slot)
             .is_some_and(|meta| meta.text_bytes() == key.len());

@@ -21,6 +21,7 @@ compile_error!(
     "the journal maps little-endian words of a file into a 64-bit address space, with Linux calls"
 );
 
+mod ahead;
 mod batch;
 mod error;
 mod file;
@@ -45,11 +46,12 @@ mod words;
 #[cfg(test)]
 mod kill_tests;
 
+pub use ahead::KeyHash;
 pub use error::{AddError, JournalError};
 pub use generation::Generation;
 pub use header::REPLICA_BYTES_MAX;
 pub use intent::CURSOR_NAME_BYTES_MAX;
-pub use journal::{Journal, KeyHash};
+pub use journal::Journal;
 pub use leftover::{Dropped, Leftover, leftovers};
 pub use record::KEY_BYTES_MAX;
 pub use scan::{Entries, Entry};
