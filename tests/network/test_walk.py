@@ -73,7 +73,25 @@ def test_a_chain_is_walked_in_few_questions(follower, noise):
     took = time.monotonic() - started
     assert took < SECONDS, f"{CHAIN} blocks in {took:.2f} s"
     assert len(source.asked) < 20
-    assert follower.node.exchange.status()["early_held"] == 0
+    assert not follower.node.exchange._early.keys() & blocks.keys()
+
+
+def test_what_came_early_and_is_not_wanted_does_not_slow_down_the_next_walk(follower, noise):
+    """An answer may bring more than anybody goes down to; it is kept for a while."""
+    source, follower = follower
+    exchange = follower.node.exchange
+    with exchange._lock:
+        for block in (noise(64) for _ in range(40)):
+            exchange._keep_early(cid_of_block(block), block, source.node.peer_id)
+    test_a_chain_of_large_blocks_is_walked((source, follower), noise)
+    head, source.blocks = make_chain(noise, CHAIN)
+    source.asked.clear()
+    assert follower.follow(head, source.node.peer_id) == CHAIN
+    assert len(source.asked) < 20
+    assert exchange.status()["early_held"] >= 40
+    with exchange._lock:
+        exchange._early.clear()
+        exchange._early_bytes = 0
 
 
 def test_nothing_unasked_is_delivered(follower, noise):
