@@ -305,7 +305,7 @@ class Engine:
     ) -> None:
         """Make the live journal. ``random`` is 96 fresh random bits, ``section`` 128, ``table_seed`` 64."""
 
-    def begin_flush(self, signer: _Signer, hurried: bool) -> FlushPlan | None:
+    def begin_flush(self, signer: _Signer, hurried: bool, first: bool) -> FlushPlan | None:
         """Turn what is dirty into nodes; None when there is nothing. A retry gives the same bytes again."""
 
     def catch_up(self) -> None:

@@ -214,7 +214,9 @@ class Replicator:
             for signer in self._signers:
                 while (plan := self._engine.begin_heal(signer, os.urandom(16), _ms(now_s))) is not None:
                     yield plan
-        while (plan := self._engine.begin_flush(self._signer, asked)) is not None:
+        first = True
+        while (plan := self._engine.begin_flush(self._signer, asked, first)) is not None:
+            first = False
             goes_on = plan.is_retry or plan.is_partial
             yield plan
             if not goes_on:

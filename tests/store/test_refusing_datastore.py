@@ -65,6 +65,28 @@ def test_a_retry_stores_the_same_bytes_and_what_came_later_in_a_node_of_its_own(
         assert (stats.get("a"), stats.status()["blocks"]) == (6, 2)
 
 
+MORE_THAN_A_PART = 300_000
+"""Keys of a flush that is made in two parts: one has 2¹⁸."""
+
+
+@pytest.mark.parametrize("part", [1, 2])
+def test_a_flush_after_one_that_was_cut_off_takes_what_came_later_too(tmp_path: Path, part: int) -> None:
+    datastore = Recording()
+    stats = crdtstats.open(tmp_path / "stats.d", datastore=datastore, flush_interval_s=3600)
+    with stats:
+        stats.flush()
+        stats.update([f"old/{n}" for n in range(MORE_THAN_A_PART)])
+        datastore.fail_nth("batch", part)
+        with pytest.raises(UnavailableError):
+            stats.flush()
+        stats.update([f"new/{n}" for n in range(5_000)])
+        stats.update([f"old/{n}" for n in range(5_000)])
+        stats.flush()
+        assert stats.status()["dirty"] == 0
+    with crdtstats.open(tmp_path / "stats.d", datastore=datastore) as stats:
+        assert stats.children("") == {"new": 5_000, "old": MORE_THAN_A_PART + 5_000}
+
+
 def test_a_close_that_cannot_flush_says_so_and_leaves_the_journal(tmp_path: Path) -> None:
     datastore = Recording()
     stats = crdtstats.open(tmp_path / "stats.d", datastore=datastore, flush_interval_s=3600)

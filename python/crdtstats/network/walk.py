@@ -36,6 +36,8 @@ PIECE_BYTES = 64 << 10
 PIECE_BYTES_MAX = PIECE_BYTES + BLOCK_BYTES_MAX + CID_BYTES_MAX + 64
 STALL_S = 5.0
 """No sign of life for so long: what was asked for is asked of others. As for bitswap."""
+ANSWER_S = 60.0
+"""A whole answer: a peer that brings it in drops must not keep what was asked from others."""
 IDLE_S = 600.0
 STREAMS_MAX = 8
 """Streams served to one peer."""
@@ -204,15 +206,18 @@ class Walk:
         return answered
 
     async def _answer(self, peer: Any, reader: _Reader, count_left: int) -> None:
+        until = trio.current_time() + ANSWER_S
+        bytes_left = BYTES_MAX
         while True:
-            with trio.fail_after(STALL_S):
+            with trio.fail_after(max(0.0, min(STALL_S, until - trio.current_time()))):
                 body = await reader.piece(PIECE_BYTES_MAX)
             if not body:
                 return
             pairs = decode_piece(body)
             count_left -= len(pairs)
-            if count_left < 0:
+            if count_left < 0 or bytes_left <= 0:  # the last block may go beyond
                 raise RemoteError(f"{peer} sent more blocks than asked for")
+            bytes_left -= sum(len(block) for _, block in pairs)
             for cid, block in pairs:
                 check_block(cid, block)
             self.counts["received"] += len(pairs)

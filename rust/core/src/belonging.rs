@@ -31,20 +31,31 @@ impl DagNames {
             || (self.names.len() < DAG_NAMES_MAX && name.len() <= DAG_NAME_BYTES_TAKEN_MAX)
     }
 
+    /// The number of a name that a stored node of ours or of its signer bears: there is always room for it, as there is
+    /// for the node. What others say of DAGs that do not exist takes none of it.
+    pub fn certain(&mut self, name: &str) -> u32 {
+        self.find(name).unwrap_or_else(|| self.push(name))
+    }
+
+    fn push(&mut self, name: &str) -> u32 {
+        let id = u32::try_from(self.names.len()).unwrap_or(NAMELESS);
+        if id != NAMELESS {
+            self.names.push(name.into());
+            self.ids.insert(name.into(), id);
+        }
+        id
+    }
+
     /// The number of a name, given where it is new; [`NAMELESS`] where there is no room.
     pub fn id(&mut self, name: &str) -> u32 {
         if let Some(id) = self.find(name) {
             return id;
         }
-        let Some(id) = u32::try_from(self.names.len())
-            .ok()
-            .filter(|_| self.takes(name))
-        else {
-            return NAMELESS;
-        };
-        self.names.push(name.into());
-        self.ids.insert(name.into(), id);
-        id
+        if self.takes(name) {
+            self.push(name)
+        } else {
+            NAMELESS
+        }
     }
 }
 
@@ -84,15 +95,35 @@ impl Dag {
         self.names.takes(dag_name)
     }
 
+    /// Know a name from the beginning, whatever others may say before it is first used.
+    pub fn expect_name(&mut self, dag_name: &str) {
+        self.names.certain(dag_name);
+    }
+
+    /// Make a node known that somebody announced, where only the node itself can say to which DAG it belongs. True where
+    /// it has to be fetched.
+    pub fn announce_any(&mut self, cid: &Cid) -> bool {
+        let to_fetch = self.entry_of(cid).is_none_or(|e| e.held == Held::Missing);
+        if to_fetch {
+            self.know(cid, NAMELESS);
+        }
+        to_fetch
+    }
+
     /// Make a node known that somebody announced as a head of this DAG. True where it has to be fetched.
     pub fn announce(&mut self, cid: &Cid, dag_name: &str) -> bool {
         if self.entry_of(cid).is_some_and(|e| e.held != Held::Missing) {
             return false;
         }
+        // A missing node has so many names at most: one of them cannot bring all that there is room for.
+        let said = self.by_cid.get(cid).and_then(|at| self.claims.get(at));
+        if said.is_some_and(|said| said.len() >= CLAIMS_MAX) {
+            return true;
+        }
         let dag = self.names.id(dag_name);
         let index = self.know(cid, dag);
         let claims = self.claims.entry(index).or_default();
-        if !claims.contains(&dag) && claims.len() < CLAIMS_MAX {
+        if !claims.contains(&dag) {
             claims.push(dag);
         }
         true
@@ -133,7 +164,11 @@ impl Dag {
         known: bool,
         belongs: &Belongs<'_>,
     ) -> (u32, u32, u64) {
-        let own = self.names.id(belongs.own);
+        let own = if belongs.certain {
+            self.names.certain(belongs.own)
+        } else {
+            self.names.id(belongs.own)
+        };
         let mut heads = self.claims.remove(&index).unwrap_or_default();
         if let Some(said) = belongs.said.map(|said| self.names.id(said))
             && !heads.contains(&said)
@@ -167,6 +202,9 @@ mod tests {
         }
         assert_eq!((names.id("more"), names.id("7")), (NAMELESS, 7));
         assert_eq!(names.get(NAMELESS), None);
+        let certain = names.certain("signed");
+        assert_eq!(names.id("signed"), certain);
+        assert_eq!(names.get(certain), Some("signed"));
         assert!(!DagNames::default().takes(&"x".repeat(DAG_NAME_BYTES_TAKEN_MAX + 1)));
     }
 }

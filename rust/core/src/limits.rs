@@ -30,8 +30,9 @@ pub const CID_BYTES_MAX: usize = 168;
 pub const TOMBSTONE_BYTES_MAX: usize = 64 << 20;
 /// Bytes of entries that others can make: foreign keys, and what they say of our sub-counters. Beyond it none is kept.
 pub const ENTRY_BYTES_MAX: usize = 256 << 20;
-/// DAGs that have names here. Nodes of more are merged and served, but are the heads of none.
-pub const DAG_NAMES_MAX: usize = 1 << 17;
+/// Names of DAGs that others can make, but for those of signed nodes that are held. Nodes of more are merged and
+/// served, but are the heads of none.
+pub const DAG_NAMES_MAX: usize = 1 << 14;
 /// DAGs to which heads may say that a missing node belongs: who is first does not decide, if he lies.
 pub const CLAIMS_MAX: usize = 8;
 /// CIDs of bytes that are no node: never asked for again, until more recent ones push them out.

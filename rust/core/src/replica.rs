@@ -47,13 +47,17 @@ impl Replica {
     /// nothing else.
     #[must_use]
     pub fn new(config: Config, me: PeerId, now_ms: u64, seed: u64) -> Self {
+        let mut dag = Dag::default();
+        if !config.rules.native {
+            dag.expect_name("");
+        }
         let announcements = Announcements::new(config.announce_interval_ms, now_ms, seed);
         Replica {
             config,
             values: Values::new(&me, seed),
             me,
             state: State::new(seed),
-            dag: Dag::default(),
+            dag,
             authors: Authors::default(),
             wants: Wants::default(),
             announcements,
@@ -179,7 +183,8 @@ impl Replica {
             if self.dag.is_refused(&head.cid) {
                 continue;
             }
-            if !self.dag.takes_name(head.dag_name) {
+            let native = self.config.rules.native;
+            if !native && !self.dag.takes_name(head.dag_name) {
                 self.count("head-dag-name");
                 continue;
             }
@@ -190,7 +195,11 @@ impl Replica {
                 }
             }
             if self.dag.is_missing(&head.cid) || self.wants.want(&head.cid, peer, false) {
-                self.dag.announce(&head.cid, head.dag_name);
+                if native {
+                    self.dag.announce_any(&head.cid);
+                } else {
+                    self.dag.announce(&head.cid, head.dag_name);
+                }
                 self.wants.want(&head.cid, peer, false);
             } else {
                 self.count("want-no-room");

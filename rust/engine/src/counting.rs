@@ -255,17 +255,18 @@ impl Engine {
     }
 
     /// Take the journal out of use: remove it where everything in it is durable in blocks, else leave it for the
-    /// next open.
+    /// next open. `durable` says that a flush was; nothing may have been counted or built since.
     ///
     /// # Errors
     /// The file cannot be removed.
     pub fn finish(&self, durable: bool) -> Result<(), EngineError> {
         self.finished.store(true, Ordering::Relaxed);
+        let is_pending = self.core().pending.is_some();
         let mut counting = self.counting(None);
         counting.closing = true;
         counting.forget_tokens();
         match counting.journal.take() {
-            Some(journal) if durable => Ok(journal.remove()?),
+            Some(journal) if durable && !is_pending && journal.is_clean() => Ok(journal.remove()?),
             Some(journal) => {
                 journal.abandon()?;
                 Ok(())

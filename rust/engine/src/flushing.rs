@@ -68,7 +68,8 @@ impl Engine {
     }
 
     /// Build the nodes of everything dirty, or give again what was built and not confirmed. `None`: nothing to do.
-    /// `hurried`: somebody waits, so [`Engine::catch_up`] is called later.
+    /// `hurried`: somebody waits, so [`Engine::catch_up`] is called later. `first`: of a flush, which takes in all that is
+    /// dirty now, whatever one before that was cut off had still to take.
     ///
     /// # Errors
     /// The signer refuses; everything stays dirty.
@@ -76,10 +77,15 @@ impl Engine {
         &self,
         signer: &dyn Signer,
         hurried: bool,
+        first: bool,
     ) -> Result<Option<Plan>, EngineError> {
         // One at a time.
         let mut series = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
+        if first {
+            series.left = 0;
+        }
         if let Some(plan) = &self.core().pending {
+            series.left = 0; // what follows a retry is a flush of all that is dirty then
             return Ok(Some(Plan {
                 is_retry: true,
                 ..plan.clone()

@@ -210,8 +210,11 @@ impl Engine {
         py: Python<'_>,
         signer: &Bound<'_, PyAny>,
         hurried: bool,
+        first: bool,
     ) -> PyResult<Option<FlushPlan>> {
-        let found = with_signer(signer, |signer| self.engine.begin_flush(signer, hurried))?;
+        let found = with_signer(signer, |signer| {
+            self.engine.begin_flush(signer, hurried, first)
+        })?;
         let found = found.map_err(|error| engine_error(py, error))?;
         found.map(|found| plan(py, found)).transpose()
     }
