@@ -94,6 +94,7 @@ class Replicator:
         self.served = 0
         self._untrimmed = 0
         self._hurried = False
+        self._large = False
         self.last_flush: dict[str, Any] = {}
         self._written: dict[str, bytes] = {}
         self._leaving = False
@@ -202,6 +203,7 @@ class Replicator:
         self._untrimmed += size
         if asked:
             self._hurried = True
+            self._large = size >= LARGE_FLUSH_BYTES
             self._trim()
         self._carry(now_s)
         if asked and size >= LARGE_FLUSH_BYTES:
@@ -332,6 +334,9 @@ class Replicator:
         if self._hurried:
             self._hurried = False
             self._engine.catch_up()
+            if self._large:  # the list of what was counted is given back, too
+                self._large = False
+                self._engine.trim_memory()
         heal_ms = self._engine.heal_due_ms(_ms(now_s))
         due = float("inf") if heal_ms is None else heal_ms / 1000
         if not self._engine.is_dirty():
