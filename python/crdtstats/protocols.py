@@ -26,6 +26,8 @@ class Datastore(Protocol):
 
     A missing key raises ``KeyError``; a store that refuses raises ``UnavailableError``;
     a damaged one ``DataError``; after ``close`` every call raises ``ClosedError``.
+    Where nothing but one value is damaged, the ``DataError`` of ``get`` and ``query`` has its key as the
+    attribute ``key``: all others can be had, one by one.
     Any thread may call.
     """
 

@@ -130,13 +130,15 @@ class Running:
         self._storage.check_format()
         for peer_id in self._old_identities:
             self.engine.hold(peer_id)
-        damaged = self.engine.load(self._storage.blocks())
+        lost: list[tuple[bytes, str]] = []
+        damaged = self.engine.load(self._storage.blocks(lost)) + lost
         for cid, reason in damaged:
             logger.error(
                 "damaged block dropped, peers that have it are asked for it: %s: %s", cid.hex(), reason
             )
         if damaged:
             self._storage.drop_blocks([cid for cid, _ in damaged])
+            self.replicator.dropped["block-damaged"] = len(damaged)
         self.replicator.look_again(self._clock())
         own_head = self._storage.own_head(self._host.peer_id)
         if own_head is not None and not self.engine.holds(own_head):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,8 @@ from crdtstats.errors import DataError
 
 if TYPE_CHECKING:
     from crdtstats.protocols import Datastore
+
+logger = logging.getLogger("crdtstats.store")
 
 FORMAT_KEY = "/format"
 FORMAT = b"crdtstats 2"
@@ -24,6 +27,12 @@ def _block_key(cid: bytes) -> str:
     return f"{BLOCKS_PREFIX}/b{base64.b32encode(cid).decode().rstrip('=').lower()}"
 
 
+def _check_one_value(error: DataError) -> None:
+    """Go on only where the datastore says that one value alone is damaged; else the datastore is."""
+    if "key" not in error.attributes:
+        raise error
+
+
 def _cid_of_key(key: str) -> bytes:
     text = key.rsplit("/", 1)[-1][1:].upper()
     return base64.b32decode(text + "=" * (-len(text) % 8))
@@ -34,6 +43,7 @@ class Storage:
 
     def __init__(self, datastore: Datastore) -> None:
         self._datastore = datastore
+        self._lost: set[bytes] = set()
 
     def check_format(self) -> None:
         """Mark a new datastore as ours; refuse one of another format.
@@ -53,16 +63,48 @@ class Storage:
                 found=found,
             )
 
-    def blocks(self) -> Iterator[tuple[bytes, bytes]]:
-        """Yield (CID, block) of every stored block."""
-        for key, block in self._datastore.query(BLOCKS_PREFIX):
+    def blocks(self, lost: list[tuple[bytes, str]] | None = None) -> Iterator[tuple[bytes, bytes]]:
+        """Yield (CID, block) of every stored block.
+
+        Args:
+            lost: gets (CID, why) of each that is damaged in the datastore; without it such a one is a ``DataError``.
+        """
+        last = ""
+        try:
+            for key, block in self._datastore.query(BLOCKS_PREFIX):
+                yield _cid_of_key(key), block
+                last = key
+        except DataError as error:
+            if lost is None:
+                raise
+            _check_one_value(error)
+        else:
+            return
+        # The query has ended at a damaged value. The others are read one by one.
+        for key, _ in self._datastore.query(BLOCKS_PREFIX, keys_only=True):
+            if key <= last:
+                continue
+            try:
+                block = self._datastore.get(key)
+            except KeyError:
+                continue
+            except DataError as error:
+                _check_one_value(error)
+                lost.append((_cid_of_key(key), str(error)))
+                continue
             yield _cid_of_key(key), block
 
     def block(self, cid: bytes) -> bytes | None:
-        """One stored block, or None."""
+        """One stored block, or None: also where the datastore has lost it, which is logged once."""
         try:
             return self._datastore.get(_block_key(cid))
         except KeyError:
+            return None
+        except DataError as error:
+            _check_one_value(error)
+            if cid not in self._lost:
+                self._lost.add(cid)
+                logger.error("damaged block, the next open asks peers for it: %s: %s", cid.hex(), error)
             return None
 
     def put_blocks(self, blocks: Sequence[tuple[bytes, bytes]]) -> None:
@@ -70,9 +112,14 @@ class Storage:
         self._write([(_block_key(cid), block) for cid, block in blocks])
 
     def drop_blocks(self, cids: Sequence[bytes]) -> None:
-        """Remove blocks: damaged ones."""
-        for cid in cids:
-            self._datastore.delete(_block_key(cid))
+        """Remove blocks, durably: damaged ones."""
+        keys = [_block_key(cid) for cid in cids]
+        batch = getattr(self._datastore, "batch", None)
+        if batch is not None:
+            batch([], keys)
+            return
+        for key in keys:
+            self._datastore.delete(key)
         self._datastore.sync()
 
     def own_head(self, peer_id: str) -> bytes | None:

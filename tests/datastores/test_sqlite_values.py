@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from crdtstats import durable_file
 from crdtstats.datastores import SQLiteDatastore, sqlite_values
 from crdtstats.datastores.sqlite_schema import APPLICATION_ID, SCHEMA
 from crdtstats.datastores.sqlite_values import APART_BYTES_MIN, LARGE_BYTES_MIN, ValueFiles
@@ -204,21 +205,61 @@ def test_files_that_no_row_names_go_at_open_and_those_of_a_running_batch_stay(pa
         assert list(datastore.query("/n/2")) == large(2)
 
 
-@pytest.mark.parametrize("damage", ["missing", "cut"])
-def test_a_file_that_is_not_whole_is_a_data_error_and_never_wrong_bytes(path: Path, damage: str) -> None:
+@pytest.mark.parametrize(("damage", "left"), [("missing", 0), ("cut", COUNT // 2), ("cut", COUNT - 1)])
+def test_a_file_that_is_not_whole_is_a_data_error_that_names_the_key_and_never_wrong_bytes(
+    path: Path, damage: str, left: int
+) -> None:
+    puts = large(1)
     with SQLiteDatastore(path) as datastore:
-        datastore.batch([*large(1), ("/small", b"x")])
+        datastore.batch([("/a", b"before"), *puts, ("/z", b"after")])
     file = path.with_name(path.name + "-values") / "1"
     if damage == "missing":
         file.unlink()
     else:
-        os.truncate(file, COUNT * SIZE - 1)
+        os.truncate(file, (left + 1) * SIZE - 1)
     with SQLiteDatastore(path) as datastore:
-        assert datastore.get("/small") == b"x"
-        with pytest.raises(DataError, match=f"1 is {damage}"):
-            datastore.get(f"/n/1/{COUNT - 1}")
-        with pytest.raises(DataError):
-            list(datastore.query("/"))
+        assert datastore.get("/z") == b"after"
+        for key, value in puts[:left]:
+            assert datastore.get(key) == value
+        for key, _ in puts[left:]:
+            with pytest.raises(DataError, match=f"1 is {damage}") as caught:
+                datastore.get(key)
+            assert caught.value.key == key
+        found: list[tuple[str, bytes]] = []
+        with pytest.raises(DataError) as caught:
+            found.extend(datastore.query("/"))  # keeps what came before
+        assert caught.value.key == puts[left][0]
+        assert found == [("/a", b"before"), *puts[:left]]
+        assert len(list(datastore.query("/", keys_only=True))) == len(puts) + 2
+        datastore.batch(puts[left:])
+        assert list(datastore.query("/n")) == puts
+        datastore.batch([], [key for key, _ in puts])
+        assert files(path) == []
+
+
+def test_a_file_that_cannot_be_read_is_not_damage(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with SQLiteDatastore(path) as datastore:
+        datastore.batch(large(1))
+        with monkeypatch.context() as patched:
+            patched.setattr(durable_file.os, "open", refused)
+            with pytest.raises(UnavailableError, match="denied"):
+                datastore.get("/n/1/0")
+        assert list(datastore.query("/")) == large(1)
+    file = path.with_name(path.name + "-values") / "1"
+    aside = file.rename(path.with_name("aside"))
+    for put_there in (file.mkdir, lambda: file.symlink_to(aside)):
+        put_there()
+        with SQLiteDatastore(path) as datastore, pytest.raises(DataError) as caught:
+            datastore.get("/n/1/0")
+        assert "key" not in caught.value.attributes
+        file.unlink() if file.is_symlink() else file.rmdir()
+    aside.rename(file)
+    with SQLiteDatastore(path) as datastore:
+        assert list(datastore.query("/")) == large(1)
+
+
+def refused(*_: object, **__: object) -> int:
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 @pytest.mark.parametrize("instead", ["deleted", "small", "large"])

@@ -17,7 +17,7 @@ from typing import Any
 from crdtstats.datastores.clean import below, changes, clean, entry
 from crdtstats.datastores.sqlite_schema import immediate, prepare, translated
 from crdtstats.datastores.sqlite_values import Row, ValueFiles
-from crdtstats.errors import ClosedError, CrdtStatsError, UsageError
+from crdtstats.errors import ClosedError, CrdtStatsError, DataError, UsageError
 
 BUSY_TIMEOUT_S = 5.0
 """How long a call waits for another process that holds the file (a backup, a shell)."""
@@ -49,8 +49,8 @@ class SQLiteDatastore:
 
     Errors: ``UnavailableError`` while another process holds the file, when the disk is full or the file
         cannot be opened or written; ``DataError`` for a damaged file, one of another program, or one of a
-        newer version; ``ClosedError`` after ``close``, and in a process that inherited the object through
-        ``fork()``.
+        newer version, and, with the attribute ``key``, for a value alone whose file is missing or cut;
+        ``ClosedError`` after ``close``, and in a process that inherited the object through ``fork()``.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> None:
@@ -114,6 +114,7 @@ class SQLiteDatastore:
 
         Reads in pages (256 entries or 1 MiB), and nothing is held between them: an entry is given as it is
         when its page is read, so others may write meanwhile. ``keys_only`` reads the index and no value.
+        A damaged value ends it, after all that comes before.
         """
         first, last = below(prefix)
         with self._open():
@@ -199,8 +200,8 @@ class SQLiteDatastore:
             if again is None:
                 return None
             if again == row:
-                if found is None:
-                    raise self._files.missing(file)
+                if found is None or len(found) < size:
+                    raise self._files.damaged(key, file, "missing" if found is None else "cut")
                 return found
             row = again
 
@@ -245,13 +246,27 @@ class SQLiteDatastore:
                         if size >= PAGE_BYTES:
                             break
                 # Only now: while the query is open, nothing newer would be seen.
-                page = [(row[0], self._value(connection, row)) for row in rows]
-            if not page:
+                page, damage = self._values(connection, rows)
+            if not rows:
                 return
-            for key, value in page:
-                if value is not None:
-                    yield key, value
-            after = page[-1][0]
+            yield from page
+            if damage is not None:
+                raise damage
+            after = rows[-1][0]
+
+    def _values(
+        self, connection: sqlite3.Connection, rows: list[Row]
+    ) -> tuple[list[tuple[str, bytes]], DataError | None]:
+        """The entries of a page, up to one whose value is damaged."""
+        page: list[tuple[str, bytes]] = []
+        for row in rows:
+            try:
+                value = self._value(connection, row)
+            except DataError as error:
+                return page, error
+            if value is not None:
+                page.append((row[0], value))
+        return page, None
 
 
 def _shrink(connection: sqlite3.Connection) -> None:

@@ -67,16 +67,16 @@ class ValueFiles:
         return rows
 
     def read(self, file: int, at: int, size: int) -> bytes | None:
-        """A value of a file. ``None``: there is no such file. What was deleted meanwhile may read as zeros.
+        """A value of a file, or as much of it as the file has. ``None``: there is no such file. What was deleted
+        meanwhile may read as zeros.
 
         Raises:
-            DataError: the file is too short.
+            DataError: something else is in the file's place: nothing is known of its values.
             UnavailableError: it cannot be read.
         """
-        path = self._path(file)
         with self._translated():
             try:
-                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                fd = durable_file.open_to_read(self._path(file))
             except FileNotFoundError:
                 return None
             try:
@@ -85,16 +85,15 @@ class ValueFiles:
                     value += more
             finally:
                 os.close(fd)
-        if len(value) < size:
-            raise DataError(f"{path} is cut: restore it from a backup", path=str(path))
         return value
 
-    def missing(self, file: int) -> DataError:
-        """What to raise for a file that a row still names."""
+    def damaged(self, key: str, file: int, why: str) -> DataError:
+        """What to raise for a value that a row still names, and that its file does not have."""
         path = self._path(file)
         return DataError(
-            f"{path} is missing, and values of {self._database} are in it: restore both from one backup",
+            f"{path} is {why}, and the value of {key} was in it: restore it and {self._database} from one backup",
             path=str(path),
+            key=key,
         )
 
     def give_back(self, connection: sqlite3.Connection) -> None:
