@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any
 
 from crdtstats.datastores.clean import below, changes, clean, entry
-from crdtstats.datastores.sqlite_schema import immediate, prepare, translated
+from crdtstats.datastores.sqlite_schema import immediate, is_full, prepare, translated
 from crdtstats.datastores.sqlite_values import Row, ValueFiles
 from crdtstats.errors import ClosedError, CrdtStatsError, DataError, UsageError
 
@@ -57,6 +57,7 @@ class SQLiteDatastore:
         self._connection: sqlite3.Connection | None = None  # first: close() and __del__ rely on it
         self._lock = threading.Lock()
         self._process = os.getpid()
+        self._in_doubt = False  # a commit has failed, and SQLite's log may hold all of it nevertheless
         self._path = Path(os.path.abspath(path))  # a later chdir must not matter
         self._files = ValueFiles(self._path)
         if not self._path.parent.is_dir():
@@ -67,7 +68,7 @@ class SQLiteDatastore:
             )
             try:
                 prepare(connection, self._path)
-                self._tidy(connection)
+                self._tidy(connection, in_doubt=True)
             except BaseException:
                 connection.close()
                 raise
@@ -207,19 +208,28 @@ class SQLiteDatastore:
 
     def _write(self, puts: list[tuple[str, bytes]], deletes: list[str]) -> None:
         with self._open() as connection:
+            if self._in_doubt:
+                # The batch may come true, so its file and number are not for others before that is settled.
+                self._files.sweep(connection, in_doubt=True)
+                self._in_doubt = False
             try:
                 with immediate(connection):
                     connection.executemany(PUT, self._files.place(connection, puts))
                     connection.executemany("DELETE FROM entry WHERE key = ?", [(key,) for key in deletes])
-            except BaseException:
-                self._tidy(connection)
+                    self._in_doubt = True
+            except BaseException as error:
+                if is_full(error):  # even at the commit: its mark comes last, and had no room
+                    self._in_doubt = False
+                if not self._in_doubt:
+                    self._tidy(connection, in_doubt=False)
                 raise
+            self._in_doubt = False
             self._give_back(connection, bool(deletes))
 
-    def _tidy(self, connection: sqlite3.Connection) -> None:
+    def _tidy(self, connection: sqlite3.Connection, *, in_doubt: bool) -> None:
         """Remove what a batch that failed has left; that it cannot is not what the caller has to know."""
         try:
-            self._files.sweep(connection)
+            self._files.sweep(connection, in_doubt=in_doubt)
         except (sqlite3.Error, CrdtStatsError) as error:
             _log.warning("files of an unfinished batch stay until the next open: %s", error)
 

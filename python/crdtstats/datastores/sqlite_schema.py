@@ -94,6 +94,11 @@ def immediate(connection: sqlite3.Connection) -> Generator[None]:
         raise
 
 
+def is_full(error: BaseException) -> bool:
+    """Whether SQLite says that the disk is full."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
+
+
 @contextlib.contextmanager
 def translated(path: Path) -> Generator[None]:
     """Raise what SQLite raises in the block as ours, by what the caller should do."""

@@ -121,13 +121,23 @@ class ValueFiles:
             connection.executemany("DELETE FROM file WHERE number = ?", [(file,) for file in unused])
             connection.execute("DELETE FROM gone")
 
-    def sweep(self, connection: sqlite3.Connection) -> None:
+    def sweep(self, connection: sqlite3.Connection, *, in_doubt: bool) -> None:
         """Remove files that no row names: of batches that never were.
+
+        Args:
+            connection: to the SQLite file.
+            in_doubt: the commit of one may have failed with all of it in SQLite's log, where a crash makes it true.
 
         Raises ``sqlite3.Error``, ``UnavailableError``: a later call does it.
         """
         if not self._strangers(connection):
             return
+        if in_doubt:
+            # A commit goes into the log where the one that failed lies, or begins the log anew: that one is then no
+            # more. The number is taken and never used, so that there is something to write.
+            with immediate(connection):
+                number = connection.execute("INSERT INTO file DEFAULT VALUES").lastrowid
+                connection.execute("DELETE FROM file WHERE number = ?", (number,))
         with immediate(connection), self._translated():
             # Again: the batch of another process may just have been in the middle.
             for name in self._strangers(connection):
