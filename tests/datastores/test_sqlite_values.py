@@ -100,6 +100,34 @@ def test_who_may_read_the_one_file_may_read_the_other(path: Path) -> None:
     assert stat.S_IMODE(made.stat().st_mode) & 0o077 == 0o050
 
 
+def test_the_name_of_the_directory_is_durable_before_a_file_is_in_it_whoever_made_it(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    made = path.with_name(path.name + "-values")
+    SQLiteDatastore(path).close()
+    made.mkdir()  # by a process that ended before it synced
+    sync_directory = durable_file.sync_directory
+    monkeypatch.setattr(
+        durable_file, "sync_directory", lambda path: (synced.append(path), sync_directory(path))
+    )
+    with SQLiteDatastore(path) as datastore:
+        for batch in (1, 2):
+            datastore.batch(large(batch))
+    assert synced == [path.parent, made, made]
+
+
+def test_a_directory_that_cannot_be_listed_keeps_nobody_from_what_can_be_read(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with SQLiteDatastore(path) as datastore:
+        datastore.batch([("/a", b""), *large(1)])
+    monkeypatch.setattr(sqlite_values.os, "listdir", refused)
+    with SQLiteDatastore(path) as datastore:
+        assert datastore.get("/a") == b""
+    assert "denied" in caplog.text
+
+
 def test_of_one_key_the_last_value_counts_wherever_it_lies(path: Path) -> None:
     first, second = large(1), large(2)
     key = first[0][0]

@@ -41,6 +41,7 @@ class ValueFiles:
     def __init__(self, database: Path) -> None:
         self._database = database
         self._directory = database.with_name(f"{database.name}-values")
+        self._is_durable = False  # the directory's own name
 
     def place(self, connection: sqlite3.Connection, puts: Sequence[tuple[str, bytes]]) -> list[Row]:
         """Rows of what is put, in the transaction that is open; large values of a large batch are in a file, durably.
@@ -130,7 +131,9 @@ class ValueFiles:
 
         Raises ``sqlite3.Error``, ``UnavailableError``: a later call does it.
         """
-        if not self._strangers(connection):
+        with self._translated():
+            strangers = self._strangers(connection)
+        if not strangers:
             return
         if in_doubt:
             # A commit goes into the log where the one that failed lies, or begins the log anew: that one is then no
@@ -157,7 +160,11 @@ class ValueFiles:
         mode = os.stat(self._database).st_mode & 0o666  # who may read the one may read the other
         if not self._directory.is_dir():
             self._directory.mkdir(mode | 0o100 | (mode & 0o044) >> 2)
+            self._is_durable = False
+        if not self._is_durable:
+            # Also where another process has made it: that may have ended before it synced.
             durable_file.sync_directory(self._directory.parent)
+            self._is_durable = True
         # One of that number is of a batch that never was.
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
         fd = os.open(self._directory / str(number), flags, mode)
