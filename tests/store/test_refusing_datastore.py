@@ -100,6 +100,28 @@ def test_a_close_that_cannot_flush_says_so_and_leaves_the_journal(tmp_path: Path
         assert (stats.get("a"), stats.cursor("c")) == (3, 7)
 
 
+@pytest.mark.parametrize("left", ["counted since", "built and not stored"])
+def test_a_journal_that_is_not_clean_outlives_a_flush_that_says_it_took_everything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: str
+) -> None:
+    datastore = Recording()
+    stats = crdtstats.open(tmp_path / "stats.d", datastore=datastore, flush_interval_s=3600)
+    stats.increment("a", 3)
+    stats.flush()
+    stats.increment("a", 4)
+    if left == "built and not stored":
+        datastore.fail("batch")
+        with pytest.raises(UnavailableError):
+            stats.flush()
+    monkeypatch.setattr(stats._running, "flush", lambda: None)
+    stats.close()
+    datastore.heal()
+    assert len(list((tmp_path / "stats.d" / "journal").iterdir())) == 1
+    with crdtstats.open(tmp_path / "stats.d", datastore=datastore) as stats:
+        assert stats.get("a") == 7
+    assert list((tmp_path / "stats.d" / "journal").iterdir()) == []
+
+
 @pytest.mark.parametrize("refused", ["/own", "/cursors", "/blocks"])
 def test_power_loss_between_two_writes_of_a_flush_loses_nothing(tmp_path: Path, refused: str) -> None:
     datastore = Refusing()
