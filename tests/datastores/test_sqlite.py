@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import gc
-import sqlite3
 import threading
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,17 +12,7 @@ from crdtstats.datastores import SQLiteDatastore
 from crdtstats.datastores.sqlite import FREE_PAGES_KEPT
 from crdtstats.datastores.sqlite_schema import SCHEMA_VERSION
 from crdtstats.errors import ClosedError, CrdtStatsError, DataError, UnavailableError
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "blocks.sqlite"
-
-
-@contextmanager
-def raw(path: Path) -> Iterator[sqlite3.Connection]:
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        yield connection
+from tests.datastores.sqlite_file import raw
 
 
 def test_everything_is_there_after_reopening(path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from crdtstats.datastores import SQLiteDatastore, sqlite
 from crdtstats.errors import UnavailableError
-from tests.datastores.test_sqlite_values import files, large
+from tests.datastores.sqlite_file import files, held, large, values_of
 
 
 class AtCommit(sqlite3.Connection):
@@ -48,12 +48,11 @@ def after_a_crash(path: Path, name: str) -> list[tuple[str, bytes]]:
     # By another process: closing a file of its would take SQLite's locks from this one.
     subprocess.run(["cp", "-r", os.fspath(path.parent), os.fspath(left)], check=True, timeout=30)
     (left / f"{path.name}-shm").unlink()
-    with SQLiteDatastore(left / path.name) as datastore:
-        return list(datastore.query("/"))
+    return held(left / path.name)
 
 
 def test_a_file_whose_commit_failed_stays_until_another_commit_holds(path: Path) -> None:
-    file = path.with_name(path.name + "-values") / "2"
+    file = values_of(path) / "2"
     with SQLiteDatastore(path) as datastore:
         datastore.batch(large(1))
         AtCommit.code = sqlite3.SQLITE_IOERR_FSYNC

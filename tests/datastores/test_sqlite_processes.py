@@ -86,23 +86,29 @@ def run(code: str, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def test_a_killed_writer_leaves_whole_batches_and_all_that_it_was_promised(tmp_path: Path) -> None:
-    path = tmp_path / "blocks.sqlite"
+def until_killed(
+    code: str, path: Path, first: int, chance: random.Random, *, lines_max: int, pause_s_max: float
+) -> int:
+    """Run a writer that says "ready" and then the number of each batch, from ``first`` on, when it is stored; kill it
+    at some time. Gives the last number that it said."""
+    with run(code, str(path), str(first)) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "ready\n"
+        said = [writer.stdout.readline() for _ in range(chance.randrange(1, lines_max))]
+        time.sleep(chance.random() * pause_s_max)
+        os.kill(writer.pid, signal.SIGKILL)
+        said += writer.stdout.read().splitlines()
+    return max(map(int, said))
+
+
+def test_a_killed_writer_leaves_whole_batches_and_all_that_it_was_promised(path: Path) -> None:
     seed = 20
     chance = random.Random(seed)
     first = 1
     for turn in range(5):
-        with run(WRITER, str(path), str(first)) as writer:
-            assert writer.stdout is not None
-            assert writer.stdout.readline() == "ready\n"
-            for _ in range(chance.randrange(1, 40)):
-                writer.stdout.readline()
-            time.sleep(chance.random() * 0.01)
-            os.kill(writer.pid, signal.SIGKILL)
-            lines = writer.stdout.read().splitlines()
+        promised = until_killed(WRITER, path, first, chance, lines_max=40, pause_s_max=0.01)
         with SQLiteDatastore(path) as datastore:
             last = int(datastore.get("/last"))
-            promised = max(map(int, lines), default=0)
             assert promised <= last, f"seed {seed}, turn {turn}"
             parts: Counter[int] = Counter()
             for key, value in datastore.query("/batch"):
@@ -117,8 +123,7 @@ def test_a_killed_writer_leaves_whole_batches_and_all_that_it_was_promised(tmp_p
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_forked_children_touch_nothing_of_their_parent(tmp_path: Path) -> None:
-    path = tmp_path / "blocks.sqlite"
+def test_forked_children_touch_nothing_of_their_parent(path: Path) -> None:
     with run(FORKS, str(path)) as parent:
         assert parent.wait(60) == 0
     with SQLiteDatastore(path) as datastore:

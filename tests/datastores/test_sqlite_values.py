@@ -5,12 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import random
-import signal
-import sqlite3
 import stat
-import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,46 +16,15 @@ from crdtstats.datastores import SQLiteDatastore, sqlite_values
 from crdtstats.datastores.sqlite_schema import APPLICATION_ID, SCHEMA
 from crdtstats.datastores.sqlite_values import APART_BYTES_MIN, LARGE_BYTES_MIN, ValueFiles
 from crdtstats.errors import DataError, UnavailableError
-from tests.datastores.test_sqlite_processes import run
-
-COUNT = 4
-SIZE = APART_BYTES_MIN // COUNT
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "blocks.sqlite"
-
-
-@contextmanager
-def raw(path: Path) -> Iterator[sqlite3.Connection]:
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        yield connection
-
-
-def large(batch: int, count: int = COUNT, size: int = SIZE) -> list[tuple[str, bytes]]:
-    return [
-        (f"/n/{batch}/{number}", random.Random(f"{batch}/{number}").randbytes(size))
-        for number in range(count)
-    ]
-
-
-def files(path: Path) -> list[str]:
-    directory = path.with_name(path.name + "-values")
-    return sorted(os.listdir(directory)) if directory.exists() else []
-
-
-def on_disk(path: Path) -> int:
-    directory = path.with_name(path.name + "-values")
-    return sum(os.stat(directory / name).st_blocks * 512 for name in files(path))
+from tests.datastores.sqlite_file import COUNT, SIZE, files, filled, held, large, on_disk, raw, values_of
+from tests.datastores.test_sqlite_processes import until_killed
 
 
 def test_a_large_batch_is_one_file_and_reads_as_any_other(path: Path) -> None:
     puts = [*large(1), ("/n/small", b"x"), ("/n/empty", b"")]
-    with SQLiteDatastore(path) as datastore:
-        datastore.batch(puts)
-        assert files(path) == ["1"]
-        assert path.stat().st_size < SIZE
+    filled(path, puts)
+    assert files(path) == ["1"]
+    assert path.stat().st_size < SIZE
     with SQLiteDatastore(path) as datastore:
         for key, value in puts:
             assert datastore.get(key) == value
@@ -83,19 +47,16 @@ def test_a_large_batch_is_one_file_and_reads_as_any_other(path: Path) -> None:
 def test_small_batches_and_small_values_stay_in_the_one_file(
     path: Path, puts: list[tuple[str, bytes]], made: list[str]
 ) -> None:
-    with SQLiteDatastore(path) as datastore:
-        datastore.batch(puts)
-        assert files(path) == made
-        assert list(datastore.query("/")) == sorted(puts)
+    filled(path, puts)
+    assert files(path) == made
+    assert held(path) == sorted(puts)
 
 
 def test_who_may_read_the_one_file_may_read_the_other(path: Path) -> None:
     path.touch()
     path.chmod(0o640)
-    with SQLiteDatastore(path) as datastore:
-        datastore.batch(large(1))
+    made = filled(path, large(1))
     (name,) = files(path)
-    made = path.with_name(path.name + "-values")
     assert stat.S_IMODE((made / name).stat().st_mode) & 0o077 == 0o040
     assert stat.S_IMODE(made.stat().st_mode) & 0o077 == 0o050
 
@@ -104,24 +65,21 @@ def test_the_name_of_the_directory_is_durable_before_a_file_is_in_it_whoever_mad
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced: list[Path] = []
-    made = path.with_name(path.name + "-values")
-    SQLiteDatastore(path).close()
+    made = values_of(path)
+    filled(path)
     made.mkdir()  # by a process that ended before it synced
     sync_directory = durable_file.sync_directory
     monkeypatch.setattr(
         durable_file, "sync_directory", lambda path: (synced.append(path), sync_directory(path))
     )
-    with SQLiteDatastore(path) as datastore:
-        for batch in (1, 2):
-            datastore.batch(large(batch))
+    filled(path, large(1), large(2))
     assert synced == [path.parent, made, made]
 
 
 def test_a_directory_that_cannot_be_listed_keeps_nobody_from_what_can_be_read(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with SQLiteDatastore(path) as datastore:
-        datastore.batch([("/a", b""), *large(1)])
+    filled(path, [("/a", b""), *large(1)])
     monkeypatch.setattr(sqlite_values.os, "listdir", refused)
     with SQLiteDatastore(path) as datastore:
         assert datastore.get("/a") == b""
@@ -215,9 +173,7 @@ def test_a_failure_after_the_file_was_written_removes_it(path: Path) -> None:
 
 
 def test_files_that_no_row_names_go_at_open_and_those_of_a_running_batch_stay(path: Path) -> None:
-    with SQLiteDatastore(path) as datastore:
-        datastore.batch(large(1))
-    made = path.with_name(path.name + "-values")
+    made = filled(path, large(1))
     (made / "2").write_bytes(b"of a batch that a crash ended")
     (made / "kept.txt").write_bytes(b"not ours")
     with raw(path) as other:
@@ -238,9 +194,7 @@ def test_a_file_that_is_not_whole_is_a_data_error_that_names_the_key_and_never_w
     path: Path, damage: str, left: int
 ) -> None:
     puts = large(1)
-    with SQLiteDatastore(path) as datastore:
-        datastore.batch([("/a", b"before"), *puts, ("/z", b"after")])
-    file = path.with_name(path.name + "-values") / "1"
+    file = filled(path, [("/a", b"before"), *puts, ("/z", b"after")]) / "1"
     if damage == "missing":
         file.unlink()
     else:
@@ -266,14 +220,13 @@ def test_a_file_that_is_not_whole_is_a_data_error_that_names_the_key_and_never_w
 
 
 def test_a_file_that_cannot_be_read_is_not_damage(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = filled(path, large(1)) / "1"
     with SQLiteDatastore(path) as datastore:
-        datastore.batch(large(1))
         with monkeypatch.context() as patched:
             patched.setattr(durable_file.os, "open", refused)
             with pytest.raises(UnavailableError, match="denied"):
                 datastore.get("/n/1/0")
         assert list(datastore.query("/")) == large(1)
-    file = path.with_name(path.name + "-values") / "1"
     aside = file.rename(path.with_name("aside"))
     for put_there in (file.mkdir, lambda: file.symlink_to(aside)):
         put_there()
@@ -282,8 +235,7 @@ def test_a_file_that_cannot_be_read_is_not_damage(path: Path, monkeypatch: pytes
         assert "key" not in caught.value.attributes
         file.unlink() if file.is_symlink() else file.rmdir()
     aside.rename(file)
-    with SQLiteDatastore(path) as datastore:
-        assert list(datastore.query("/")) == large(1)
+    assert held(path) == large(1)
 
 
 def refused(*_: object, **__: object) -> int:
@@ -354,18 +306,11 @@ def test_a_killed_writer_leaves_whole_batches_and_no_file_without_rows(path: Pat
     chance = random.Random(seed)
     first = 1
     for turn in range(6):
-        with run(WRITER, str(path), str(first)) as writer:
-            assert writer.stdout is not None
-            assert writer.stdout.readline() == "ready\n"
-            for _ in range(chance.randrange(1, 12)):
-                writer.stdout.readline()
-            time.sleep(chance.random() * 0.02)
-            os.kill(writer.pid, signal.SIGKILL)
-            lines = writer.stdout.read().splitlines()
+        promised = until_killed(WRITER, path, first, chance, lines_max=12, pause_s_max=0.02)
         with SQLiteDatastore(path) as datastore:
             found = dict(datastore.query("/batch"))
             last = max(int(key.split("/")[2]) for key in found)
-            assert max(map(int, lines), default=0) <= last, f"seed {seed}, turn {turn}"
+            assert promised <= last, f"seed {seed}, turn {turn}"
             numbers = range(max(1, last - 3), last + 1)
             assert found == {
                 f"/batch/{number:06}/{part}": bytes([number % 256]) * SIZE
