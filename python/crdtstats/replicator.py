@@ -141,7 +141,8 @@ class Replicator:
         except CrdtStatsError as error:
             logger.warning("block not served: %s", error)
             return None
-        self.served += 1
+        if block is not None:
+            self.served += 1
         return block
 
     def _walk(self, cid: bytes, count: int, bytes_max: int) -> list[tuple[bytes, bytes]]:

@@ -113,15 +113,16 @@ def test_a_datastore_that_is_damaged_itself_is_never_taken_for_one_value(
 def test_a_value_lost_while_the_store_runs_is_served_as_none_and_named_once(
     directory: Directory, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with closing(SQLiteDatastore(directory.path / "blocks.sqlite")) as datastore:
-        storage = Storage(datastore)
+    with directory.open() as stats:
+        storage, replicator = stats._running._storage, stats._running.replicator
         cids = [cid for cid, _ in storage.blocks()]
         os.truncate(directory.values, directory.values.stat().st_size // 2)
         with pytest.raises(DataError):
             list(storage.blocks())
-        for _ in range(2):
-            served = [storage.block(cid) for cid in cids]
+        served = [replicator._serve(cid) for cid in cids]
+        assert [replicator._serve(cid) for cid in cids] == served
         assert 1 < served.count(None) < directory.blocks
+        assert replicator.served == 2 * (len(cids) - served.count(None))
         assert caplog.text.count("damaged block") == served.count(None)
 
 
