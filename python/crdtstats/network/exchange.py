@@ -340,16 +340,35 @@ class NetworkExchange:
                 found[cid] = block
                 count_left -= 1
                 bytes_left -= len(block)
-        walk = self._walk
-        count_left = min(
-            count_left, ahead
-        )  # what is not here leaves no room for more of what was not asked for
+        # What is not here leaves no room for more of what was not asked for.
+        self._look_below(found, min(count_left, ahead), bytes_left)
+        self.counts["served"] += len(found)
+        return [part for pair in found.items() for part in pair]
+
+    def _look_below(self, found: dict[bytes, bytes], count_left: int, bytes_left: int) -> None:
+        """Add to ``found`` what lies below it: at most ``count_left`` blocks, and about ``bytes_left`` bytes.
+
+        Cost: linear in what is asked for, however the roots lie above each other. What one walk gave is below
+        them all the same, so no walk begins there; and walks that give again what is found, as of roots that
+        share what is below them, end once twice as much was read as there can be in the answer.
+        """
+        size = sum(map(len, found.values()))
+        reads_left, read_bytes_left = 2 * (len(found) + count_left), 2 * (size + bytes_left)
+        below_others: set[bytes] = set()
         for cid in list(found):
-            if walk is None or count_left <= 0 or bytes_left <= 0:
-                break
-            # The root again is free: it is in ``found``, so the limits grow by it.
-            root = len(found[cid])
-            for below, block in walk(cid, count_left + 1, bytes_left + root):
+            if self._walk is None or min(count_left, bytes_left, reads_left, read_bytes_left) <= 0:
+                return
+            if cid in below_others:
+                continue
+            # What is found already is free, so the limits grow by it.
+            count, count_bytes = (
+                min(count_left + len(found), reads_left),
+                min(bytes_left + size, read_bytes_left),
+            )
+            for below, block in self._walk(cid, count, count_bytes):
+                below_others.add(below)
+                reads_left -= 1
+                read_bytes_left -= len(block)
                 if below in found:
                     continue
                 if count_left <= 0 or len(block) > bytes_left:
@@ -357,8 +376,7 @@ class NetworkExchange:
                 found[below] = block
                 count_left -= 1
                 bytes_left -= len(block)
-        self.counts["served"] += len(found)
-        return [part for pair in found.items() for part in pair]
+                size += len(block)
 
 
 def _parts(cids: list[bytes]) -> Iterable[list[bytes]]:
