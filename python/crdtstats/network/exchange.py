@@ -59,7 +59,7 @@ class NetworkExchange:
         self._recent: deque[bytes] = deque()
         self._recent_bytes = 0
         self._ahead = 0
-        self._left_over = 0  # blocks that came early in walks before this one, and may never be wanted
+        self._left_over = 0  # blocks that had come early when somebody last looked ahead
         self._deliveries: queue.SimpleQueue[tuple[bytes, bytes, str | None] | None] = queue.SimpleQueue()
         self._questions: queue.SimpleQueue[tuple[int, int, bytes, list[bytes]] | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
@@ -168,12 +168,14 @@ class NetworkExchange:
         """How many blocks below ``cid`` to ask for with it.
 
         A block named in one that was just delivered: somebody walks down, so look further ahead each time,
-        as long as what came early was used. Otherwise it is a new head: most likely all below is here.
+        as long as what came early since the last look was used. Otherwise it is a new head: most likely all
+        below is here.
         """
         if not any(cid in block for block in self._recent):
-            self._ahead, self._left_over = 0, len(self._early)
+            self._ahead = 0
         elif len(self._early) - self._left_over <= self._ahead // 2:
             self._ahead = min(4 * self._ahead + 3, AHEAD_MAX)
+        self._left_over = len(self._early)  # what is not used by the next time does not count a second time
         return self._ahead
 
     def _hand_over(self, cid: bytes, block: bytes, peer: str | None) -> None:
