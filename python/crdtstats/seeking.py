@@ -70,7 +70,10 @@ class Seeker:
             if self._threads:
                 self._in_thread(cid)
             else:
-                _at_once(self._search(cid))
+                try:
+                    _at_once(self._search(cid))
+                finally:
+                    self._ended()
         with self._lock:
             if not self._order:
                 return float("inf")
@@ -102,8 +105,14 @@ class Seeker:
 
     def _in_thread(self, cid: bytes) -> None:
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="crdtstats-router", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name="crdtstats-router", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:  # none to be had: looked for again when it is due
+                self._failed(error)
+                self._ended()
+                return
+            self._thread = thread
         self._asked.put(cid)
 
     def _run(self) -> None:
@@ -115,9 +124,15 @@ class Seeker:
 
         while (cid := self._asked.get()) is not None and not self._closed:
             try:
-                asyncio.run(search(cid))
-            except TimeoutError:
-                self.counts["failed"] += 1
+                coroutine = search(cid)
+                try:
+                    asyncio.run(coroutine)
+                finally:
+                    coroutine.close()  # where no loop could be made
+            except Exception as error:  # noqa: BLE001 - this thread is the only one: the next search may succeed
+                self._failed(error)
+            finally:
+                self._ended()
 
     async def _search(self, cid: bytes) -> None:
         self.counts["searches"] += 1
@@ -130,14 +145,20 @@ class Seeker:
                 if left <= 0 or self._closed or cid not in self._due:
                     return
         except Exception as error:  # noqa: BLE001 - somebody else's code, and a hint: the want stands
-            self.counts["failed"] += 1
-            logger.info("looking for providers: %r", error)
-        finally:
-            with self._lock:
-                self._searching -= 1
+            self._failed(error)
+
+    def _failed(self, error: Exception) -> None:
+        self.counts["failed"] += 1
+        logger.info("looking for providers: %r", error)
+
+    def _ended(self) -> None:
+        with self._lock:
+            self._searching -= 1
 
     def _reach(self, peer: str, cid: bytes) -> None:
         """``peer``: an id, or an address that ends in it."""
+        if cid not in self._due:  # it came while the router was asked: wanted anew it would stay wanted
+            return
         try:
             if (
                 isinstance(self._host, ReachingHost)
@@ -147,7 +168,8 @@ class Seeker:
                 self._host.reach(peer)
                 self._reached.add(peer)
                 self.counts["reached"] += 1
-            self._exchange.want([cid], [peer.rpartition("/")[2]])
+            if cid in self._due:  # still
+                self._exchange.want([cid], [peer.rpartition("/")[2]])
         except CrdtStatsError as error:  # an address that is none, or all is closed by now
             logger.info("%s was named for a block: %s", peer, error)
 

@@ -16,7 +16,7 @@ import pytest
 pytest.importorskip("libp2p")
 
 import crdtstats
-from tests.interop.driver import GoPeer, PythonPeer
+from tests.interop.driver import GoPeer, PythonPeer, meet
 
 SOURCES = Path(__file__).with_name("gopeer")
 BUILD_S = 900.0
@@ -105,3 +105,14 @@ def start_python(tmp_path: Path, closing: ExitStack) -> Callable[..., PythonPeer
 def noise(request: pytest.FixtureRequest) -> Callable[[int], bytes]:
     """Random bytes of a test, the same in each run."""
     return random.Random(request.node.name).randbytes
+
+
+@pytest.fixture
+def pair(
+    start_go: Callable[..., GoPeer], open_store: Callable[..., crdtstats.CRDTStatsStore]
+) -> tuple[GoPeer, crdtstats.CRDTStatsStore]:
+    """A Go peer and a store of ours that have met."""
+    go = start_go()
+    store = open_store("ours", go.addr)
+    meet(go, store)
+    return go, store

@@ -213,3 +213,7 @@ def until(holds: Callable[[], Any], timeout_s: float = 15.0, what: Callable[[], 
         assert time.monotonic() - began < timeout_s, f"not within {timeout_s} s: {what()}"
         time.sleep(0.02)
     return time.monotonic() - began
+
+
+def put(go: GoPeer, **entries: str) -> None:
+    go.call("batch", ops=[{"op": "put", "key": key, "value": value} for key, value in entries.items()])

@@ -71,6 +71,8 @@ def test_we_fetch_all_sizes_from_go(go: GoPeer, join: Callable[..., Peer]) -> No
         node.wait_blocks(cids)
         assert {len(node.got[cid][0]) for cid in cids} == {size}
         assert {node.got[cid][1] for cid in cids} == {go.peer_id}
+    until(lambda: node.node.status()["child"]["bitswap"]["received"] >= 8 * len(SIZES))
+    assert node.node.status()["child"]["credit_overruns"] == 0
 
 
 @pytest.mark.parametrize(("name", "code"), [("blake3", 0x1E), ("sha2-512", 0x13), ("blake2b-256", 0xB220)])

@@ -13,7 +13,7 @@ import pytest
 
 from crdtstats import CRDTStatsStore
 from crdtstats.errors import UsageError
-from tests.interop.driver import GoPeer, PythonPeer, meet, until
+from tests.interop.driver import GoPeer, PythonPeer, meet, put, until
 
 OpenStore = Callable[..., CRDTStatsStore]
 StartGo = Callable[..., GoPeer]
@@ -24,24 +24,12 @@ MANY = 6000
 COPIED_LATER = ("identity", "place", "keys", "lock")
 
 
-def put(go: GoPeer, **entries: str) -> None:
-    go.call("batch", ops=[{"op": "put", "key": key, "value": value} for key, value in entries.items()])
-
-
 def delete(go: GoPeer, *keys: str) -> None:
     go.call("batch", ops=[{"op": "delete", "key": key, "value": ""} for key in keys])
 
 
 def eight(value: int) -> str:
     return value.to_bytes(8, "big").hex()
-
-
-@pytest.fixture
-def pair(start_go: StartGo, open_store: OpenStore) -> tuple[GoPeer, CRDTStatsStore]:
-    go = start_go()
-    store = open_store("ours", go.addr)
-    meet(go, store)
-    return go, store
 
 
 # ---- removed, and outside the counters

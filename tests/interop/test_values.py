@@ -14,23 +14,11 @@ from crdtstats import CRDTStatsStore, Identity, wire
 from crdtstats.datastores import MemoryDatastore
 from crdtstats.host import LocalHost
 from crdtstats.storage import Storage
-from tests.interop.driver import GoPeer, meet, until
+from tests.interop.driver import GoPeer, put, until
 from tests.interop.heads import bytes_of, heads
 
 OpenStore = Callable[..., CRDTStatsStore]
 StartGo = Callable[..., GoPeer]
-
-
-@pytest.fixture
-def pair(start_go: StartGo, open_store: OpenStore) -> tuple[GoPeer, CRDTStatsStore]:
-    go = start_go()
-    store = open_store("ours", go.addr)
-    meet(go, store)
-    return go, store
-
-
-def put(go: GoPeer, **entries: str) -> None:
-    go.call("batch", ops=[{"op": "put", "key": key, "value": value} for key, value in entries.items()])
 
 
 def synced(go: GoPeer, store: CRDTStatsStore) -> None:
@@ -125,14 +113,19 @@ def test_a_node_at_a_great_height_is_read_and_stops_nobody(
     until(lambda: go.call("aggregated", key="k") == store.get("k") == 7)
 
 
-def test_five_thousand_heads_are_read_and_one_node_links_to_them_all(
-    pair: tuple[GoPeer, CRDTStatsStore],
-) -> None:
-    go, store = pair
+def five_thousand_heads(go: GoPeer, store: CRDTStatsStore) -> None:
+    """Announced by Go, and read by us."""
     blocks = [wire.encode_node([element(f"many/{n}/writer/g", 1)], priority=1) for n in range(5000)]
     announce(go, *blocks)
     until(lambda: store.total("many") == 5000, 40, what=store.status)
     assert store.status()["heads"] == 5000
+
+
+def test_five_thousand_heads_are_read_and_one_node_links_to_them_all(
+    pair: tuple[GoPeer, CRDTStatsStore],
+) -> None:
+    go, store = pair
+    five_thousand_heads(go, store)
     go.call("incr", key="own", timeout_s=30)  # its node links to them all
     until(lambda: store.get("own") == 1, 30, what=store.status)
     assert len(heads(store)) == 1
@@ -141,9 +134,7 @@ def test_five_thousand_heads_are_read_and_one_node_links_to_them_all(
 
 def test_five_thousand_heads_become_one_by_what_we_write(pair: tuple[GoPeer, CRDTStatsStore]) -> None:
     go, store = pair
-    blocks = [wire.encode_node([element(f"many/{n}/writer/g", 1)], priority=1) for n in range(5000)]
-    announce(go, *blocks)
-    until(lambda: store.total("many") == 5000, 40, what=store.status)
+    five_thousand_heads(go, store)
     for _ in range(2):  # none of our nodes has more than 4096 links
         store.increment("own")
         store.flush()
@@ -153,14 +144,20 @@ def test_five_thousand_heads_become_one_by_what_we_write(pair: tuple[GoPeer, CRD
     assert store.status()["network"]["child"]["blamed"] == {}
 
 
-def test_what_is_forged_in_the_name_of_ours_is_refused(
-    pair: tuple[GoPeer, CRDTStatsStore],
-) -> None:
-    go, store = pair
+def counted_by_us(go: GoPeer, store: CRDTStatsStore) -> str:
+    """3 under ``k``, which Go has read; gives its full key there."""
     store.increment("k", 3)
     store.flush()
     until(lambda: go.call("aggregated", key="k") == 3)
     (key,) = go.call("query", key="/STATS/incr/k")
+    return str(key)
+
+
+def test_what_is_forged_in_the_name_of_ours_is_refused(
+    pair: tuple[GoPeer, CRDTStatsStore],
+) -> None:
+    go, store = pair
+    key = counted_by_us(go, store)
     forged = wire.encode_node([wire.Element(key, "", (1000).to_bytes(8, "big"))], priority=9)
     victim = LocalHost(Identity.generate()).peer_id
     signed_generation = f"/STATS/incr/k/{victim}/73696731{'0' * 24}"
@@ -178,10 +175,7 @@ def test_each_hostile_node_is_refused_under_its_own_reason(
     pair: tuple[GoPeer, CRDTStatsStore],
 ) -> None:
     go, store = pair
-    store.increment("k", 3)
-    store.flush()
-    until(lambda: go.call("aggregated", key="k") == 3)
-    (key,) = go.call("query", key="/STATS/incr/k")
+    key = counted_by_us(go, store)
     (head,) = heads(store)
     ours = store._running._storage.block(bytes_of(head))
     assert ours is not None

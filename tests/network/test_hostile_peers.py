@@ -15,6 +15,7 @@ from multiaddr import Multiaddr
 
 from crdtstats.network import bitswap_wire, walk
 from crdtstats.network.content import uvarint
+from crdtstats.network.hardened import quietly
 from tests.network.conftest import cid_of_block, wait_for
 from tests.network.foreign import foreign_host, until
 
@@ -191,6 +192,25 @@ def test_blocks_that_nobody_wanted_are_counted_and_dropped(alice, noise):
 
     trio.run(attack)
     assert cid_of_block(block) not in alice.got
+
+
+def test_a_peer_that_sends_without_credit_is_cut_off_and_counted(alice):
+    def overruns():
+        return alice.node.status()["child"].get("credit_overruns", 0)
+
+    before = overruns()
+
+    async def attack():
+        async with foreign_host(alice) as (host, target):
+            await until(lambda: str(host.get_id()) in alice.node.connections())
+            stream = await host.new_stream(target, [bitswap_wire.PROTOCOL])
+            size = 512 << 10
+            frame = struct.pack("!BBHII", 0, 0, 0, stream.muxed_stream.stream_id, size) + bytes(size)
+            await quietly(stream.muxed_stream.conn._write_frame(frame))  # cut off before it is out
+            await until(lambda: overruns() == before + 1)
+            await until(lambda: str(host.get_id()) not in alice.node.connections())
+
+    trio.run(attack)
 
 
 def test_a_flood_of_wants_stops_nothing(alice):

@@ -8,18 +8,22 @@ from types import SimpleNamespace
 
 import pytest
 import trio
+import trio.testing
 
 pytest.importorskip("libp2p")
 
 from libp2p.io.exceptions import IncompleteReadError
 from libp2p.security.noise.io import NoiseTransportReadWriter
 from libp2p.security.secure_session import SecureSession
-from libp2p.stream_muxer.yamux.yamux import FLAG_FIN, FLAG_RST, FLAG_SYN, Yamux
+from libp2p.stream_muxer.yamux.yamux import FLAG_ACK, FLAG_FIN, FLAG_RST, FLAG_SYN, Yamux
 
+from crdtstats.network import hardened
 from crdtstats.network.muxer import Muxer
 from crdtstats.network.session import Session
 
 DATA, CREDIT, PING = 0, 1, 2
+WINDOW = 256 << 10
+"""What a peer may send on a new stream before it is given credit."""
 TAG = b"0123456789abcdef"
 
 
@@ -92,6 +96,7 @@ def header(kind, flags, stream, length):
 def frames(chance):
     """What a peer may send: streams opened, fed, closed, reset; data and credit for those and for none."""
     out = b""
+    credit = dict.fromkeys((1, 3, 5, 7), WINDOW)
     for _ in range(chance.randint(5, 60)):
         stream = chance.choice((1, 3, 5, 7))
         kind = chance.choice((DATA, DATA, DATA, CREDIT, PING))
@@ -100,6 +105,8 @@ def frames(chance):
             continue
         flags = chance.choice((0, 0, 0, 0, FLAG_SYN, FLAG_FIN, FLAG_RST))
         body = chance.randbytes(chance.choice((0, 1, 12, 500, 66_000))) if kind == DATA else b""
+        body = body[: credit[stream]]
+        credit[stream] -= len(body)
         out += header(kind, flags, stream, len(body) if kind == DATA else chance.randint(0, 99)) + body
     return out
 
@@ -180,3 +187,91 @@ def test_what_is_written_is_one_write_of_messages_that_the_library_reads():
 def test_a_frame_beyond_all_windows_ends_the_connection():
     told, _ = seen(Muxer, ours, sealed(header(DATA, 0, 1, 17 << 20), random.Random(1)), None)
     assert told["streams"] == {}
+
+
+@pytest.mark.parametrize("flags", [0, FLAG_ACK, FLAG_FIN, FLAG_SYN])
+def test_a_peer_that_sends_more_than_its_credit_is_cut_off(flags):
+    """Whatever the frame is called; up to the last byte of its credit all is taken."""
+    fed = b""
+    if flags != FLAG_SYN:
+        fed = header(CREDIT, FLAG_SYN, 1, 0) + header(DATA, 0, 1, WINDOW - 1) + bytes(WINDOW - 1)
+    for over in (0, 1):
+        body = bytes(WINDOW + over if flags == FLAG_SYN else 1 + over)
+        last = header(DATA, flags, 1, len(body)) + body + header(PING, FLAG_SYN, 0, 7)
+        before = Muxer.overruns
+        told, written = seen(Muxer, ours, sealed(fed + last, random.Random(1)), None)
+        assert Muxer.overruns == before + over
+        assert [len(b) for b in told["buffers"].values()] == [WINDOW] * (not over) + [WINDOW - 1] * (
+            over and bool(fed)
+        )
+        assert bool(header(PING, FLAG_ACK, 0, 7) in written) is not bool(over)
+
+
+class Line:
+    """A connection whose other side is the test: it feeds, and counts the credit that it is given."""
+
+    is_initiator = False
+
+    def __init__(self):
+        self.feed, self._fed = trio.open_memory_channel(100)
+        self.credit = WINDOW
+
+    async def read(self, n=None):
+        try:
+            return await self._fed.receive()
+        except trio.EndOfChannel:
+            return b""
+
+    async def write(self, data):
+        await trio.lowlevel.checkpoint()
+        plain = data[2:].removesuffix(TAG)
+        _, kind, flags, _, length = struct.unpack("!BBHII", plain[:12])
+        if kind == CREDIT and not flags:
+            self.credit += length
+
+    async def close(self):
+        self.feed.close()
+
+    def send(self, *parts):
+        self.feed.send_nowait(sealed(b"".join(parts), random.Random(1)))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_who_sends_all_that_it_has_credit_for_is_never_cut_off(seed):
+    """However it is cut into frames, and however slowly it is read; the window grows meanwhile."""
+    hardened.patch()
+    chance = random.Random(seed)
+    sizes = (1, 100, 5000, 65_000, 1 << 20)
+
+    async def main():
+        line = Line()
+        muxer = Muxer(ours(line), "peer", is_initiator=False)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(muxer.start)
+            line.send(header(CREDIT, FLAG_SYN, 1, 0))
+            stream = await muxer.accept_stream()
+            before, sent, read = Muxer.overruns, 0, 0
+            while sent < 24 << 20:
+                while line.credit:
+                    size = min(line.credit, chance.choice(sizes))
+                    line.send(header(DATA, 0, 1, size), bytes(size))
+                    line.credit -= size
+                    sent += size
+                    await trio.testing.wait_all_tasks_blocked()
+                while read < sent and not line.credit:
+                    read += len(await stream.read(chance.choice(sizes)))
+            assert not muxer.is_closed
+            assert stream.target_recv_window > WINDOW
+            line.send(header(DATA, 0, 1, line.credit + 1), bytes(line.credit + 1))
+            await muxer.event_closed.wait()
+            assert Muxer.overruns == before + 1
+
+    with_limit(main)
+
+
+def with_limit(main):
+    async def limited():
+        with trio.fail_after(20):
+            await main()
+
+    trio.run(limited)

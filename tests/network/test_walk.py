@@ -94,6 +94,24 @@ def test_what_came_early_and_is_not_wanted_does_not_slow_down_the_next_walk(foll
         exchange._early_bytes = 0
 
 
+def test_what_comes_late_of_another_walk_does_not_slow_down_this_one(follower, noise):
+    """It came after this one began, so it is not among what was left over before."""
+    source, follower = follower
+    exchange = follower.node.exchange
+    head, source.blocks = make_chain(noise, CHAIN)
+    source.asked.clear()
+    exchange.want([head], [source.node.peer_id])
+    _, block = follower.queue.get(timeout=10)
+    with exchange._lock:
+        for late in (noise(64) for _ in range(40)):
+            exchange._keep_early(cid_of_block(late), late, source.node.peer_id)
+    assert follower.follow(block[:36], source.node.peer_id) == CHAIN - 1
+    assert len(source.asked) < 20
+    with exchange._lock:
+        exchange._early.clear()
+        exchange._early_bytes = 0
+
+
 def test_nothing_unasked_is_delivered(follower, noise):
     source, follower = follower
     head, source.blocks = make_chain(noise, 50)

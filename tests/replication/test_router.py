@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Callable, Generator
 
 import pytest
 
@@ -189,6 +190,68 @@ def test_a_router_that_waits_is_refused_without_threads() -> None:
     seeker.wanted([b"c"], 0.0)
     with pytest.raises(UsageError):
         seeker.step(seeking.SEEK_AFTER_S)
+
+
+def test_a_search_that_could_not_begin_is_counted_and_the_next_ones_go_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As when no file can be opened for the event loop, or no thread begun."""
+    router, exchange = _Many(), _Exchange()
+    seeker = seeking.Seeker(router, exchange, _Host(), threads=True)  # type: ignore[arg-type]
+    cids = [b"c%d" % n for n in range(2 * seeking.SEARCHES_MAX)]
+
+    def refuse(*_: object) -> None:
+        raise OSError("too many open files")
+
+    def refuse_thread(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse_thread)
+        seeker.wanted([b"none"], 0.0)
+        seeker.step(seeking.SEEK_AFTER_S)
+        seeker.over([b"none"])
+    assert seeker.counts["failed"] == 1
+    with monkeypatch.context() as patch:
+        patch.setattr(asyncio, "run", refuse)
+        seeker.wanted(cids, 0.0)
+        _step_until(seeker, lambda: seeker.counts["failed"] == 1 + len(cids), seeking.SEEK_AFTER_S)
+    again = seeking.SEEK_AFTER_S + seeking.SEEK_AGAIN_S
+    _step_until(seeker, lambda: seeker.counts["searches"] == len(cids), again)
+    _step_until(seeker, lambda: seeker._searching == 0, again)
+    assert sorted(router.asked) == sorted(cids)
+    assert seeker.counts["failed"] == 1 + len(cids)
+    seeker.close()
+
+
+def _step_until(seeker: seeking.Seeker, condition: Callable[[], bool], now_s: float) -> None:
+    deadline = time.monotonic() + 10.0
+    while not condition():
+        assert time.monotonic() < deadline, seeker.counts
+        seeker.step(now_s)
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize("comes", ["before a peer is named", "while it is reached"])
+def test_what_came_while_it_was_looked_for_is_not_asked_for_again(comes: str) -> None:
+    class Late(_Host):
+        def reach(self, peer: str) -> None:
+            super().reach(peer)
+            if comes == "while it is reached":
+                seeker.over([b"c"])
+
+    class Names:
+        async def find_providers(self, cid: bytes, count: int) -> AsyncIterator[str]:
+            if comes == "before a peer is named":
+                seeker.over([cid])
+            yield "/ip4/127.0.0.1/tcp/1/p2p/somebody"
+
+    exchange, host = _Exchange(), Late()
+    seeker = seeking.Seeker(Names(), exchange, host, threads=False)  # type: ignore[arg-type]
+    seeker.wanted([b"c"], 0.0)
+    seeker.step(seeking.SEEK_AFTER_S)
+    assert not exchange.asked
+    assert len(host.reached) == (comes == "while it is reached")
 
 
 def test_hosts_of_ours_reach() -> None:

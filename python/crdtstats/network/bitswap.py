@@ -69,11 +69,12 @@ class _Peer:
 
 
 class _Want:
-    __slots__ = ("cid", "hints", "queued", "retry_at", "retry_s", "tried")
+    __slots__ = ("cid", "hints", "let_down", "queued", "retry_at", "retry_s", "tried")
 
     def __init__(self, cid: bytes, hints: Sequence[Any]) -> None:
         self.cid, self.hints = cid, set(hints)
         self.tried: set[Any] = set()
+        self.let_down: set[Any] = set()  # of those tried: who took it and brought nothing
         self.retry_at = 0.0
         self.retry_s = RETRY_S
         self.queued = False
@@ -130,6 +131,7 @@ class Bitswap:
         for want in list(self._wants.values()):
             if want.cid not in state.asked:
                 want.tried.discard(peer)  # what an earlier life of it had not, this one may have
+                want.let_down.discard(peer)
             if want.retry_at:
                 self._ask(want)
 
@@ -250,11 +252,15 @@ class Bitswap:
                 del state.asked[cid]
                 if want := self._wants.get(cid):
                     self.counts["retried"] += 1
+                    want.let_down.add(state.peer)
+                    want.hints.discard(state.peer)
+                    self._miss(state)
                     self._ask(want)
         self._pump()
         for want in list(self._wants.values()):
             if want.retry_at and now > want.retry_at:
                 want.tried.clear()
+                want.let_down.clear()
                 want.retry_at = 0.0
                 self._ask(want)
 
@@ -292,11 +298,17 @@ class Bitswap:
             if want is None:
                 continue
             if present:
-                self._send_want(state, want)
+                # What stands with it already is not begun anew, and what it let stall goes to the others first: a
+                # peer that says so again and again and brings nothing would keep the want from all who have it.
+                if cid not in state.asked and (want.retry_at or state.peer not in want.let_down):
+                    self._send_want(state, want)
             elif state.asked.pop(cid, None) is not None:
                 self.counts["missing"] += 1
-                state.misses = min(state.misses + 1, 64)
+                self._miss(state)
                 self._ask(want)
+
+    def _miss(self, state: _Peer) -> None:
+        state.misses = min(state.misses + 1, 64)
 
     # ---- server
 

@@ -59,7 +59,7 @@ class NetworkExchange:
         self._recent: deque[bytes] = deque()
         self._recent_bytes = 0
         self._ahead = 0
-        self._left_over = 0  # blocks that came early in walks before this one, and may never be wanted
+        self._left_over = 0  # blocks that had come early when somebody last looked ahead
         self._deliveries: queue.SimpleQueue[tuple[bytes, bytes, str | None] | None] = queue.SimpleQueue()
         self._questions: queue.SimpleQueue[tuple[int, int, bytes, list[bytes]] | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
@@ -168,12 +168,14 @@ class NetworkExchange:
         """How many blocks below ``cid`` to ask for with it.
 
         A block named in one that was just delivered: somebody walks down, so look further ahead each time,
-        as long as what came early was used. Otherwise it is a new head: most likely all below is here.
+        as long as what came early since the last look was used. Otherwise it is a new head: most likely all
+        below is here.
         """
         if not any(cid in block for block in self._recent):
-            self._ahead, self._left_over = 0, len(self._early)
+            self._ahead = 0
         elif len(self._early) - self._left_over <= self._ahead // 2:
             self._ahead = min(4 * self._ahead + 3, AHEAD_MAX)
+        self._left_over = len(self._early)  # what is not used by the next time does not count a second time
         return self._ahead
 
     def _hand_over(self, cid: bytes, block: bytes, peer: str | None) -> None:
@@ -340,16 +342,35 @@ class NetworkExchange:
                 found[cid] = block
                 count_left -= 1
                 bytes_left -= len(block)
-        walk = self._walk
-        count_left = min(
-            count_left, ahead
-        )  # what is not here leaves no room for more of what was not asked for
+        # What is not here leaves no room for more of what was not asked for.
+        self._look_below(found, min(count_left, ahead), bytes_left)
+        self.counts["served"] += len(found)
+        return [part for pair in found.items() for part in pair]
+
+    def _look_below(self, found: dict[bytes, bytes], count_left: int, bytes_left: int) -> None:
+        """Add to ``found`` what lies below it: at most ``count_left`` blocks, and about ``bytes_left`` bytes.
+
+        Cost: linear in what is asked for, however the roots lie above each other. What one walk gave is below
+        them all the same, so no walk begins there; and walks that give again what is found, as of roots that
+        share what is below them, end once twice as much was read as there can be in the answer.
+        """
+        size = sum(map(len, found.values()))
+        reads_left, read_bytes_left = 2 * (len(found) + count_left), 2 * (size + bytes_left)
+        below_others: set[bytes] = set()
         for cid in list(found):
-            if walk is None or count_left <= 0 or bytes_left <= 0:
-                break
-            # The root again is free: it is in ``found``, so the limits grow by it.
-            root = len(found[cid])
-            for below, block in walk(cid, count_left + 1, bytes_left + root):
+            if self._walk is None or min(count_left, bytes_left, reads_left, read_bytes_left) <= 0:
+                return
+            if cid in below_others:
+                continue
+            # What is found already is free, so the limits grow by it.
+            count, count_bytes = (
+                min(count_left + len(found), reads_left),
+                min(bytes_left + size, read_bytes_left),
+            )
+            for below, block in self._walk(cid, count, count_bytes):
+                below_others.add(below)
+                reads_left -= 1
+                read_bytes_left -= len(block)
                 if below in found:
                     continue
                 if count_left <= 0 or len(block) > bytes_left:
@@ -357,8 +378,7 @@ class NetworkExchange:
                 found[below] = block
                 count_left -= 1
                 bytes_left -= len(block)
-        self.counts["served"] += len(found)
-        return [part for pair in found.items() for part in pair]
+                size += len(block)
 
 
 def _parts(cids: list[bytes]) -> Iterable[list[bytes]]:

@@ -3,23 +3,34 @@
 The library's own takes two locks, reads twice, and formats a line of log that nobody reads, for each frame; each lock
 is a turn of the loop, in which all other tasks run. Nothing here waits while it changes a stream, so no lock is needed;
 frames that open, close, or reset a stream are left to the library.
+
+A peer that sends more than it was given credit for is cut off; the library notes it in its log and keeps the bytes.
+``recv_window`` is what we granted, from the first window on, less what came: it grows before the credit is sent and
+frames come in order, so a peer that keeps to what it was told is never beyond it.
 """
 
 from __future__ import annotations
 
+import logging
 import struct
-from typing import Any
+from typing import Any, ClassVar
 
 import trio
 from libp2p.stream_muxer.yamux.yamux import (
+    DEFAULT_WINDOW_SIZE,
+    FLAG_SYN,
     HEADER_SIZE,
     MAX_WINDOW_SIZE,
     TYPE_DATA,
     TYPE_WINDOW_UPDATE,
     Yamux,
+    YamuxStream,
 )
 
+from crdtstats.errors import RemoteError
 from crdtstats.network.session import Session
+
+log = logging.getLogger("crdtstats.network.muxer")
 
 BODY_TIMEOUT_S = 60.0
 """A frame that was announced and does not come: as the library has it."""
@@ -28,6 +39,9 @@ _HEADER = struct.Struct("!BBHII")
 
 class Muxer(Yamux):
     """Yamux over a ``Session``; over any other connection it is the library's."""
+
+    overruns: ClassVar[int] = 0
+    """Connections of this process that ended because the peer sent more than it had credit for."""
 
     def __init__(self, secured_conn: Any, *arguments: Any, **named: Any) -> None:
         super().__init__(secured_conn, *arguments, **named)
@@ -51,16 +65,21 @@ class Muxer(Yamux):
                 await session.fill(length)
 
     async def _plain_frames(self) -> None:
-        """Handle frames up to the first that is more than data or credit. Raises as ``Session.fill``."""
+        """Handle frames up to the first that is more than data or credit.
+
+        Raises as ``Session.fill``, and ``RemoteError`` for data without credit; the library ends the connection.
+        """
         session = self._session
         assert session is not None
         plain = session.plain
         while True:
             await session.fill(HEADER_SIZE)
             _, kind, flags, number, length = _HEADER.unpack_from(plain)
-            if flags or kind not in (TYPE_DATA, TYPE_WINDOW_UPDATE):
-                return
             stream = self.streams.get(number)
+            if flags or kind not in (TYPE_DATA, TYPE_WINDOW_UPDATE):
+                if kind == TYPE_DATA and (stream is not None or flags & FLAG_SYN):
+                    self._keeps_to_credit(stream, number, length)
+                return
             if kind == TYPE_WINDOW_UPDATE:
                 del plain[:HEADER_SIZE]
                 if stream is not None:
@@ -68,14 +87,24 @@ class Muxer(Yamux):
                 continue
             if length > MAX_WINDOW_SIZE:
                 return  # the library ends the connection
+            if stream is not None:
+                self._keeps_to_credit(stream, number, length)
             await self._body(session, HEADER_SIZE + length)
             stream = self.streams.get(number)
             if stream is not None:
                 with memoryview(plain) as view:
                     self.stream_buffers[number] += view[HEADER_SIZE : HEADER_SIZE + length]
-                stream.recv_window = max(0, stream.recv_window - length)
+                stream.recv_window -= length
                 self.stream_events[number].set()
             del plain[: HEADER_SIZE + length]
+
+    def _keeps_to_credit(self, stream: YamuxStream | None, number: int, length: int) -> None:
+        """Raise ``RemoteError`` when ``length`` bytes of data are more than the peer may send; before they are read."""
+        granted = DEFAULT_WINDOW_SIZE if stream is None else stream.recv_window
+        if length > granted:
+            Muxer.overruns += 1
+            log.warning("connection to %s ended: %d bytes, credit for %d", self.peer_id, length, granted)
+            raise RemoteError(f"stream {number}: {length} bytes came, with credit for {granted}")
 
     async def read_stream(self, stream_id: int, n: int = -1) -> bytes:
         """As the library's; at once where a stream that is open has something."""

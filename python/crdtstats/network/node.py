@@ -20,6 +20,7 @@ from crdtstats.network import hardened
 from crdtstats.network.fetcher import Fetcher
 from crdtstats.network.frames import Kind, pack, unpack
 from crdtstats.network.link import ParentLink
+from crdtstats.network.muxer import Muxer
 from crdtstats.network.pacing import Pacer
 from crdtstats.network.psk import PrivateNetwork
 from crdtstats.network.redial import Redial
@@ -206,6 +207,7 @@ class Node(INotifee):
                 "publish_dropped": self._pacer.dropped,
                 "parent_behind_dropped": self._link.dropped,
                 "dials": self._redial.attempts,
+                "credit_overruns": Muxer.overruns,
                 "dht": {} if self._routing is None else self._routing.counts,
                 "refused": {} if self._private is None else self._private.refused,
             }
