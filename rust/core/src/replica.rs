@@ -193,6 +193,9 @@ impl Replica {
                     Ok(()) => continue,
                     Err(error) => fault = Some(error),
                 }
+                if self.dag.is_refused(&head.cid) {
+                    continue;
+                }
             }
             if self.dag.is_missing(&head.cid) || self.wants.want(&head.cid, peer, false) {
                 if native {
@@ -337,11 +340,10 @@ impl Replica {
         }
     }
 
-    /// Bytes that match their CID and are no node of this network: nobody has better ones.
+    /// Bytes that match their CID and are no node of this network: nobody has better ones. Or a node of an author who is
+    /// paused, which he is from then on.
     fn drop_wanted(&mut self, cid: &Cid) {
-        if self.dag.is_missing(cid) {
-            self.dag.refuse(cid);
-        }
+        self.dag.refuse(cid);
         if self.wants.done(cid) {
             self.effects.cancel.push(cid.clone());
         }
