@@ -139,6 +139,21 @@ impl Dag {
         }
     }
 
+    /// Nobody asks for this node any more. One that heads alone have said to exist is not known any more; its place is
+    /// for others.
+    pub fn forget(&mut self, cid: &Cid) {
+        let Some(&index) = self.by_cid.get(cid) else {
+            return;
+        };
+        let entry = self.entries.get(index as usize);
+        if entry.is_some_and(|e| e.held == Held::Missing && !e.below_held) {
+            self.missing -= 1;
+            self.claims.remove(&index);
+            self.by_cid.remove(cid);
+            self.free.push(index);
+        }
+    }
+
     /// Take a node in.
     pub fn add(&mut self, cid: &Cid, belongs: &Belongs<'_>, links: &[Cid], priority: u64) -> Added {
         let known = self.by_cid.contains_key(cid);

@@ -197,13 +197,12 @@ impl Replica {
                     continue;
                 }
             }
-            if self.dag.is_missing(&head.cid) || self.wants.want(&head.cid, peer, false) {
+            if self.want(&head.cid, peer, false) {
                 if native {
                     self.dag.announce_any(&head.cid);
                 } else {
                     self.dag.announce(&head.cid, head.dag_name);
                 }
-                self.wants.want(&head.cid, peer, false);
             } else {
                 self.count("want-no-room");
             }
@@ -238,6 +237,9 @@ impl Replica {
             self.effects.announce.extend(announce);
         }
         self.effects.want.extend(self.wants.take_asks());
+        // What was given up and is wanted again meanwhile: it would be asked for, then cancelled.
+        let wants = &self.wants;
+        self.effects.cancel.retain(|cid| !wants.is_wanted(cid));
         std::mem::take(&mut self.effects)
     }
 
@@ -340,6 +342,19 @@ impl Replica {
         }
     }
 
+    /// Ask for a block; false where there is no room for it. One that makes room is as if it was never announced.
+    fn want(&mut self, cid: &Cid, peer: Option<&str>, must: bool) -> bool {
+        let is_wanted = self.wants.want(cid, peer, must);
+        for evicted in self.wants.take_evicted() {
+            self.dag.forget(&evicted.cid);
+            self.count("want-evicted");
+            if evicted.was_asked {
+                self.effects.cancel.push(evicted.cid);
+            }
+        }
+        is_wanted
+    }
+
     /// Bytes that match their CID and are no node of this network: nobody has better ones. Or a node of an author who is
     /// paused, which he is from then on.
     fn drop_wanted(&mut self, cid: &Cid) {
@@ -385,7 +400,7 @@ impl Replica {
         let charged = judged.author.as_ref().map(ToString::to_string);
         for link in &links {
             if self.dag.is_missing(link) {
-                self.wants.want(link, charged.as_deref(), true);
+                self.want(link, charged.as_deref(), true);
             }
         }
         if let (Some(author), Some(native)) = (&judged.author, &node.delta.native) {
