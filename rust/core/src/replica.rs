@@ -18,7 +18,7 @@ use crate::paths::OutsideTexts;
 use crate::peer_id::PeerId;
 use crate::state::State;
 use crate::values::Values;
-use crate::wants::Wants;
+use crate::wants::{NOBODY, Wants};
 use rustc_hash::FxHashSet;
 use std::collections::BTreeMap;
 
@@ -236,10 +236,11 @@ impl Replica {
             let announce = self.announcement(&heard);
             self.effects.announce.extend(announce);
         }
-        self.effects.want.extend(self.wants.take_asks());
-        // What was given up and is wanted again meanwhile: it would be asked for, then cancelled.
+        self.effects.cancel.extend(self.wants.take_turns(now_ms));
+        self.effects.want.extend(self.wants.take_asks(now_ms));
+        // What was given up and stands again by now: it would be asked for, then cancelled.
         let wants = &self.wants;
-        self.effects.cancel.retain(|cid| !wants.is_wanted(cid));
+        self.effects.cancel.retain(|cid| !wants.is_standing(cid));
         std::mem::take(&mut self.effects)
     }
 
@@ -397,10 +398,11 @@ impl Replica {
         self.count_times("link-unknown-hash", unknown.len() as u64);
         self.count_times("head-other-dag", added.other_heads);
         // Charged to the author: one stranger's node cannot take all the room for wants.
-        let charged = judged.author.as_ref().map(ToString::to_string);
+        let author = judged.author.as_ref();
+        let charged = author.map_or_else(|| NOBODY.to_owned(), ToString::to_string);
         for link in &links {
             if self.dag.is_missing(link) {
-                self.want(link, charged.as_deref(), true);
+                self.want(link, Some(&charged), true);
             }
         }
         if let (Some(author), Some(native)) = (&judged.author, &node.delta.native) {

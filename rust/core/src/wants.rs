@@ -10,6 +10,12 @@ pub const WANTS_MAX: usize = 16_384;
 pub const WANTS_PER_PEER_MAX: usize = 1024;
 /// Announced blocks that wait for a free want. More are dropped: their peer announces them again.
 pub const WAITING_MAX: usize = 65_536;
+/// How long a want stands, in ms, while others wait: a block that exists mostly comes within seconds.
+pub const WANT_STANDS_MS: u64 = 60_000;
+/// How exactly that is known: bounds what is remembered of it.
+const STANDS_EXACTLY_MS: u64 = 1_000;
+/// Whom links in nodes without an author are charged to, together.
+pub const NOBODY: &str = "";
 
 /// A block to ask for, and who is known to have it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -37,7 +43,8 @@ struct Standing {
 /// Nobody can tell a block that is late from one that does not exist, and any peer can make such ones up. So when all
 /// room is taken, the announced block that has stood longest makes room, whoever announced it (the core is not told who
 /// is connected): one that exists is there long before so many others were announced, and its peer announces it again.
-/// What held nodes link to stays: nobody says it twice.
+/// What held nodes link to stays: nobody says it twice. But it gives its place to those that wait, and waits itself, once
+/// it has stood for long: links to blocks that do not exist are as easily made.
 #[derive(Default)]
 pub struct Wants {
     standing: FxHashMap<Cid, Standing>,
@@ -48,6 +55,10 @@ pub struct Wants {
     next_turn: u64,
     /// The exchange was asked for those of turns below.
     asked: u64,
+    /// Those of turns below have stood for long.
+    stood_long: u64,
+    /// (turn, ms): the exchange was asked for those of turns below then, the first ones first. Not for long.
+    asked_since: VecDeque<(u64, u64)>,
     per_peer: FxHashMap<String, usize>,
     waiting: VecDeque<Want>,
     /// Those that wait still; true where held nodes link to them.
@@ -76,8 +87,7 @@ impl Wants {
         if self.peer_has_room(peer) && (self.has_room() || self.evict()) {
             self.stand(want, must);
         } else if must || self.waiting.len() < WAITING_MAX {
-            self.waiting_cids.insert(cid.clone(), must);
-            self.waiting.push_back(want);
+            self.wait(want, must);
         } else {
             return false;
         }
@@ -95,6 +105,11 @@ impl Wants {
     }
 
     #[must_use]
+    pub fn is_standing(&self, cid: &Cid) -> bool {
+        self.standing.contains_key(cid)
+    }
+
+    #[must_use]
     pub fn is_wanted(&self, cid: &Cid) -> bool {
         self.standing.contains_key(cid) || self.waiting_cids.contains_key(cid)
     }
@@ -105,15 +120,61 @@ impl Wants {
     }
 
     /// What to ask the exchange for, since the last call.
-    pub fn take_asks(&mut self) -> Vec<Want> {
+    pub fn take_asks(&mut self, now_ms: u64) -> Vec<Want> {
         let fresh = self.turns.range(self.asked..).map(|(_, cid)| cid);
-        let asks = fresh.map(|cid| Want {
-            cid: cid.clone(),
-            peer: self.standing.get(cid).and_then(|s| s.peer.clone()),
-        });
-        let asks = asks.collect();
+        let asks: Vec<_> = fresh
+            .map(|cid| Want {
+                cid: cid.clone(),
+                peer: self
+                    .standing
+                    .get(cid)
+                    .and_then(|standing| standing.peer.clone())
+                    .filter(|peer| peer != NOBODY),
+            })
+            .collect();
         self.asked = self.next_turn;
+        match self.asked_since.back_mut() {
+            _ if asks.is_empty() => {}
+            Some((turn, since)) if now_ms < since.saturating_add(STANDS_EXACTLY_MS) => {
+                *turn = self.asked;
+            }
+            _ => self.asked_since.push_back((self.asked, now_ms)),
+        }
         asks
+    }
+
+    /// Where wants wait, let those that have stood for long wait in their place; gives what the exchange need not look for
+    /// meanwhile. Moves a bounded number.
+    pub fn take_turns(&mut self, now_ms: u64) -> Vec<Cid> {
+        while let Some(&(turn, since)) = self.asked_since.front()
+            && now_ms >= since.saturating_add(WANT_STANDS_MS)
+        {
+            self.stood_long = turn;
+            self.asked_since.pop_front();
+        }
+        let mut back = Vec::new();
+        for _ in 0..WANTS_PER_PEER_MAX {
+            let first = self.turns.first_key_value();
+            let Some((turn, cid)) = first
+                .filter(|(turn, _)| **turn < self.stood_long && !self.waiting_cids.is_empty())
+                .map(|(turn, cid)| (*turn, cid.clone()))
+            else {
+                break;
+            };
+            let must = !self.announced.contains(&turn);
+            let Some(Standing { peer, .. }) = self.remove(&cid) else {
+                break;
+            };
+            let want = Want { cid, peer };
+            self.hand_out();
+            if self.has_room() && self.peer_has_room(want.peer.as_deref()) {
+                self.stand(want, must); // nobody could take its place
+            } else {
+                back.push(want.cid.clone());
+                self.wait(want, must);
+            }
+        }
+        back
     }
 
     /// What is wanted no longer since the last call, as others needed the room.
@@ -136,7 +197,7 @@ impl Wants {
         let Some(cid) = oldest.and_then(|turn| self.turns.get(turn)).cloned() else {
             return false;
         };
-        let Some(turn) = self.remove(&cid) else {
+        let Some(Standing { turn, .. }) = self.remove(&cid) else {
             return false;
         };
         let was_asked = turn < self.asked;
@@ -158,20 +219,24 @@ impl Wants {
         self.standing.insert(cid, Standing { peer, turn });
     }
 
-    /// Gives the turn of one that stood.
-    fn remove(&mut self, cid: &Cid) -> Option<u64> {
-        let Standing { peer, turn } = self.standing.remove(cid)?;
-        self.turns.remove(&turn);
-        self.announced.remove(&turn);
-        if let Some(peer) = peer
-            && let Some(count) = self.per_peer.get_mut(&peer)
+    fn wait(&mut self, want: Want, must: bool) {
+        self.waiting_cids.insert(want.cid.clone(), must);
+        self.waiting.push_back(want);
+    }
+
+    fn remove(&mut self, cid: &Cid) -> Option<Standing> {
+        let standing = self.standing.remove(cid)?;
+        self.turns.remove(&standing.turn);
+        self.announced.remove(&standing.turn);
+        if let Some(peer) = &standing.peer
+            && let Some(count) = self.per_peer.get_mut(peer)
         {
             *count -= 1;
             if *count == 0 {
-                self.per_peer.remove(&peer);
+                self.per_peer.remove(peer);
             }
         }
-        Some(turn)
+        Some(standing)
     }
 
     /// Give the freed room to whoever has waited longest and may have it. Looks at a bounded number of them.
@@ -212,11 +277,11 @@ mod tests {
             assert!(wants.want(&cid(n), Some("greedy"), false));
         }
         assert!(wants.want(&cid(1 << 20), Some("other"), false));
-        assert_eq!(wants.take_asks().len(), WANTS_PER_PEER_MAX + 1);
+        assert_eq!(wants.take_asks(0).len(), WANTS_PER_PEER_MAX + 1);
         for n in 0..WANTS_PER_PEER_MAX {
             assert!(wants.done(&cid(n)));
         }
-        assert_eq!(wants.take_asks().len(), WANTS_PER_PEER_MAX);
+        assert_eq!(wants.take_asks(0).len(), WANTS_PER_PEER_MAX);
         assert_eq!(wants.standing_count(), WANTS_PER_PEER_MAX + 1);
     }
 
@@ -236,7 +301,7 @@ mod tests {
             let peer = format!("throwaway {}", n / WANTS_PER_PEER_MAX);
             assert!(wants.want(&cid(n), Some(&peer), false));
         }
-        assert_eq!(wants.take_asks().len(), WANTS_MAX);
+        assert_eq!(wants.take_asks(0).len(), WANTS_MAX);
         wants
     }
 
@@ -254,7 +319,7 @@ mod tests {
         });
         assert_eq!(evicted, want);
         assert!(wants.is_wanted(&cid(0)) && !wants.is_wanted(&cid(1)));
-        assert_eq!(wants.take_asks().len(), 2);
+        assert_eq!(wants.take_asks(0).len(), 2);
         assert_eq!(wants.standing_count(), WANTS_MAX);
         // It comes again, and goes before anybody asked for it.
         assert!(wants.want(&cid(1), Some("honest"), false));
@@ -273,8 +338,8 @@ mod tests {
                 })
             )
         );
-        assert_eq!(wants.take_asks().len(), WANTS_MAX - 2);
-        assert_eq!(wants.take_asks(), []);
+        assert_eq!(wants.take_asks(0).len(), WANTS_MAX - 2);
+        assert_eq!(wants.take_asks(0), []);
     }
 
     #[test]
@@ -285,12 +350,62 @@ mod tests {
         }
         assert!(wants.want(&cid(1 << 20), Some("peer"), false));
         assert_eq!(wants.take_evicted(), []);
-        assert_eq!(wants.take_asks().len(), WANTS_MAX);
+        assert_eq!(wants.take_asks(0).len(), WANTS_MAX);
         // It waited, and is linked to by now: it does not go again once it stands.
         assert!(wants.want(&cid(1 << 20), Some("author"), true));
         assert!(wants.done(&cid(7)));
-        assert_eq!(wants.take_asks().len(), 1);
+        assert_eq!(wants.take_asks(0).len(), 1);
         assert!(wants.want(&cid((1 << 20) + 1), Some("peer"), false));
         assert_eq!(wants.take_evicted(), []);
+    }
+
+    #[test]
+    fn what_waits_has_its_turn_whatever_does_not_exist() {
+        let mut wants = Wants::default();
+        let dead = 2 * WANTS_PER_PEER_MAX;
+        for n in 0..dead {
+            assert!(wants.want(&cid(n), Some(NOBODY), true));
+        }
+        assert!(wants.want(&cid(dead), Some(NOBODY), true));
+        let (mut now_ms, mut asked) = (0, Vec::new());
+        while !asked.contains(&cid(dead)) {
+            assert!(now_ms <= 2 * WANT_STANDS_MS);
+            let cancelled = wants.take_turns(now_ms);
+            assert!(cancelled.iter().all(|cid| asked.contains(cid)));
+            let asks = wants.take_asks(now_ms).into_iter();
+            asked.extend(
+                asks.inspect(|want| assert_eq!(want.peer, None))
+                    .map(|want| want.cid),
+            );
+            assert_eq!(wants.standing_count(), WANTS_PER_PEER_MAX);
+            now_ms += 10_000;
+        }
+        assert!((0..=dead).all(|n| wants.is_wanted(&cid(n))));
+        assert!(wants.done(&cid(dead)));
+        // All others go round.
+        for _ in 0..100 {
+            asked.extend(wants.take_asks(now_ms).into_iter().map(|want| want.cid));
+            wants.take_turns(now_ms);
+            now_ms += 7_000;
+        }
+        assert!((0..dead).all(|n| asked.iter().filter(|asked| **asked == cid(n)).count() > 2));
+        assert!(wants.asked_since.len() < 100 && wants.waiting.len() <= dead);
+    }
+
+    #[test]
+    fn where_nobody_waits_everything_stands() {
+        let mut wants = Wants::default();
+        assert!(wants.want(&cid(1), Some("peer"), false));
+        assert_eq!(wants.take_asks(0).len(), 1);
+        for n in 2..1000 {
+            let now_ms = n * WANT_STANDS_MS;
+            assert_eq!(wants.take_turns(now_ms), []);
+            assert_eq!(wants.take_asks(now_ms), []);
+            assert!(wants.want(&cid(2), Some("peer"), false));
+            assert_eq!(wants.take_asks(now_ms).len(), 1);
+            assert!(wants.done(&cid(2)));
+        }
+        assert!(wants.asked_since.len() < 3);
+        assert!(wants.is_standing(&cid(1)));
     }
 }

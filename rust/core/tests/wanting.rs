@@ -98,3 +98,27 @@ fn what_is_given_up_and_announced_again_at_once_is_not_cancelled() {
     assert_eq!(effects.cancel, made_up(0)[1..2]);
     assert_eq!(effects.want.len(), 2);
 }
+
+#[test]
+fn a_node_with_links_to_blocks_that_do_not_exist_leaves_room_for_others() {
+    let mut replica = replica(false, ME);
+    let links: Vec<_> = (0..16).flat_map(|n| made_up(n << 10)).collect();
+    let hostile = unsigned(&links, vec![], vec![], 1, "");
+    announce(&mut replica, &hostile, "").unwrap();
+    assert_eq!(replica.poll(0).want.len(), WANTS_PER_PEER_MAX);
+    let below = unsigned(&[], vec![], vec![], 1, "");
+    let above = unsigned(std::slice::from_ref(&below.0), vec![], vec![], 2, "");
+    say(&mut replica, "honest", std::slice::from_ref(&above.0));
+    assert_eq!(replica.poll(0).want.len(), 1);
+    replica.handle_block(&above.0, &above.1).unwrap();
+    // It waits with all others that nodes without an author link to, until it is its turn.
+    for minute in 0..=links.len() / WANTS_PER_PEER_MAX {
+        let effects = replica.poll(minute as u64 * 61_000);
+        assert!(effects.cancel.len() <= WANTS_PER_PEER_MAX);
+        if effects.want.iter().any(|want| want.cid == below.0) {
+            replica.handle_block(&below.0, &below.1).unwrap();
+        }
+    }
+    assert!(replica.dag().is_complete(&above.0));
+    assert_eq!(replica.wanted_count(), WANTS_PER_PEER_MAX);
+}
