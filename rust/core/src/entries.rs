@@ -162,7 +162,7 @@ impl Entries {
 
     /// One more element of a key. False where there was no room for it.
     pub fn offer(&mut self, key: KeyHash, winner: Winner) -> bool {
-        if !self.known.contains_key(&key) && self.lost.is_some() {
+        if self.lost.is_some() && !self.known.contains_key(&key) {
             self.lost = self.lost.max(Some(winner.priority));
             return false;
         }

@@ -39,6 +39,7 @@ impl<'a> Taken<'a> {
             }
         }
         self.slots.sort_unstable();
+        self.dirty.reserve_exact(self.slots.len());
     }
 
     /// The next slots and their values, at most `count`; `None` where all were read.
