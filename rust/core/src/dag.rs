@@ -27,16 +27,16 @@ pub(crate) struct Entry {
     pub(crate) dag: u32,
     /// As written, until the node is complete; then as taken.
     pub(crate) height: u64,
-    /// Links whose nodes are not complete yet.
-    waiting_for: u32,
+    /// Links whose nodes are not complete yet, refused ones aside.
+    pub(crate) waiting_for: u32,
     /// Held nodes that wait for this one to be complete.
-    waiters: Vec<Index>,
-    links: Box<[Index]>,
+    pub(crate) waiters: Vec<Index>,
+    pub(crate) links: Box<[Index]>,
     /// Whether a complete node links to this one: then it is no head.
-    below_complete: bool,
+    pub(crate) below_complete: bool,
     /// Whether a held node links to this one: then it is no tip.
-    below_held: bool,
-    complete: bool,
+    pub(crate) below_held: bool,
+    pub(crate) complete: bool,
 }
 
 /// What came of a node that was added.
@@ -64,7 +64,7 @@ pub struct Dag {
     /// Places of entries that nobody needed any more.
     free: Vec<Index>,
     /// The greatest height of any held node, complete or not.
-    height_max: u64,
+    pub(crate) height_max: u64,
     pub(crate) heads: BTreeMap<u32, BTreeSet<Index>>,
     /// Held, not complete, and no held node links to them.
     pub(crate) tips: BTreeSet<Index>,
@@ -112,24 +112,45 @@ impl Dag {
         self.height_max
     }
 
-    /// Note that a node is not to be had in any form that counts.
+    /// Note that a node is not to be had in any form that counts: what waits for it waits no longer (see
+    /// [`crate::completing`]). One that is held stays.
     pub fn refuse(&mut self, cid: &Cid) {
-        self.refused.insert(cid);
         let Some(&index) = self.by_cid.get(cid) else {
+            self.refused.insert(cid);
             return;
         };
         let Some(entry) = self.entries.get_mut(index as usize) else {
             return;
         };
-        if entry.held == Held::Missing {
+        if entry.held != Held::Missing {
+            return;
+        }
+        entry.held = Held::Refused;
+        let is_linked = entry.below_held;
+        self.refused.insert(cid);
+        self.missing -= 1;
+        self.claims.remove(&index);
+        if is_linked {
+            self.release(index);
+        } else {
+            // Its place is for others.
+            self.by_cid.remove(cid);
+            self.free.push(index);
+        }
+    }
+
+    /// Nobody asks for this node any more. One that heads alone have said to exist is not known any more; its place is
+    /// for others.
+    pub fn forget(&mut self, cid: &Cid) {
+        let Some(&index) = self.by_cid.get(cid) else {
+            return;
+        };
+        let entry = self.entries.get(index as usize);
+        if entry.is_some_and(|e| e.held == Held::Missing && !e.below_held) {
             self.missing -= 1;
             self.claims.remove(&index);
-            entry.held = Held::Refused;
-            if !entry.below_held {
-                // Nothing links to it: its place is for others.
-                self.by_cid.remove(cid);
-                self.free.push(index);
-            }
+            self.by_cid.remove(cid);
+            self.free.push(index);
         }
     }
 
@@ -170,7 +191,7 @@ impl Dag {
                 link.below_held = true;
                 self.tips.remove(&at);
             }
-            if !link.complete {
+            if !link.complete && link.held != Held::Refused {
                 link.waiters.push(index);
                 waiting_for += 1;
             }
@@ -298,70 +319,6 @@ impl Dag {
         self.missing += usize::from(!refused);
         at
     }
-
-    fn taken_height(&self, at: Index) -> u64 {
-        let Some(Entry {
-            height: priority,
-            links,
-            ..
-        }) = self.entries.get(at as usize)
-        else {
-            return 0;
-        };
-        let priority = *priority;
-        if priority <= HEIGHT_FREE_MAX {
-            return priority;
-        }
-        let one_above = |at: &Index| {
-            self.entries
-                .get(*at as usize)
-                .is_some_and(|e| e.complete && e.height.checked_add(1) == Some(priority))
-        };
-        if links.iter().any(one_above) {
-            priority
-        } else {
-            0
-        }
-    }
-
-    /// A node and, in turn, all that waited for it are complete now.
-    fn complete(&mut self, index: Index) {
-        let mut done = vec![index];
-        while let Some(at) = done.pop() {
-            let height = self.taken_height(at);
-            let Some(entry) = self.entries.get_mut(at as usize) else {
-                continue;
-            };
-            entry.complete = true;
-            entry.height = height;
-            self.height_max = self.height_max.max(height);
-            self.tips.remove(&at);
-            if !entry.below_complete {
-                self.heads.entry(entry.dag).or_default().insert(at);
-            }
-            let (links, waiters) = (entry.links.clone(), std::mem::take(&mut entry.waiters));
-            for &link in &links {
-                let Some(below) = self.entries.get_mut(link as usize) else {
-                    continue;
-                };
-                if !below.below_complete {
-                    below.below_complete = true;
-                    if let Some(heads) = self.heads.get_mut(&below.dag) {
-                        heads.remove(&link);
-                    }
-                }
-            }
-            for waiter in waiters {
-                let Some(above) = self.entries.get_mut(waiter as usize) else {
-                    continue;
-                };
-                above.waiting_for -= 1;
-                if above.waiting_for == 0 {
-                    done.push(waiter);
-                }
-            }
-        }
-    }
 }
 
 #[cfg(test)]
@@ -393,36 +350,6 @@ mod tests {
             (dag.held_count(), dag.missing_count(), dag.tips().len()),
             (3, 0, 0)
         );
-    }
-
-    #[test]
-    fn any_order_of_blocks_gives_the_same_heads() {
-        // 1 ← 2 ← 4, 1 ← 3, 3 ← 5, 4 ← 5? no: heads 4 and 5
-        let nodes: [(u8, &[u8]); 5] = [(1, &[]), (2, &[1]), (3, &[1]), (4, &[2]), (5, &[3, 1])];
-        let mut orders: Vec<Vec<usize>> = vec![vec![]];
-        for n in 0..nodes.len() {
-            orders = orders
-                .into_iter()
-                .flat_map(|o| {
-                    (0..=o.len()).map(move |at| {
-                        let mut o = o.clone();
-                        o.insert(at, n);
-                        o
-                    })
-                })
-                .collect();
-        }
-        for order in orders {
-            let mut dag = Dag::default();
-            for at in order {
-                let (n, links) = nodes[at];
-                let links: Vec<_> = links.iter().map(|&l| cid(l)).collect();
-                dag.add(&cid(n), &Belongs::to(""), &links, u64::from(n));
-            }
-            let mut want = [cid(4), cid(5)];
-            want.sort_unstable();
-            assert_eq!(head_cids(&dag), want);
-        }
     }
 
     #[test]

@@ -4,7 +4,6 @@
 //! (restored backup, lost power), or after somebody wrote or removed what is ours: Go looks at no signature.
 
 use crate::dag::HEIGHT_FREE_MAX;
-use crate::entries::Winner;
 use crate::error::WireError;
 use crate::peer_id::PeerId;
 use crate::replica::Replica;
@@ -147,16 +146,7 @@ impl Replica {
         draft.above = self.dag.height_max().min(HEIGHT_FREE_MAX - 1);
         let heads = draft.heads.iter().map(|head| head.height).max();
         let height = heads.max(Some(draft.above)).unwrap_or(0).saturating_add(1);
-        let replica = author.to_string();
-        let values = self.values.take_less(now_ms, |owner, best, shown| {
-            let wins = Winner::new(height, &best.to_be_bytes())
-                .is_some_and(|written| written.beats(shown));
-            match owner == replica {
-                true if wins => Due::Write(best),
-                true => Due::Later,
-                false => Due::NotMine,
-            }
-        });
+        let values = self.values.take_less(now_ms, &author.to_string(), height);
         Ok((!values.is_empty()).then_some(Again { draft, values }))
     }
 }

@@ -10,6 +10,7 @@ pub mod belonging;
 pub mod broadcast;
 pub mod chain;
 pub mod cid;
+mod completing;
 pub mod dag;
 pub mod delta;
 pub mod effects;

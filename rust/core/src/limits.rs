@@ -26,9 +26,11 @@ pub const IDENTITY_BYTES_MAX: usize = 128;
 pub const DAG_NAME_BYTES_TAKEN_MAX: usize = 1024;
 /// Bytes of a CID: the longest digest that we read is 64 bytes; identity digests may be longer.
 pub const CID_BYTES_MAX: usize = 168;
-/// Bytes of (key, block) pairs that tombstones name: all are remembered. Beyond it a tombstone does nothing.
+/// Bytes of (key, block) pairs that tombstones name: all are remembered. Beyond it a tombstone does nothing, which is
+/// counted, and what entries show is unknown.
 pub const TOMBSTONE_BYTES_MAX: usize = 64 << 20;
-/// Bytes of entries that others can make: foreign keys, and what they say of our sub-counters. Beyond it none is kept.
+/// Bytes of entries that others can make: foreign keys, and what they say of our sub-counters. Beyond it none
+/// more is kept, and what it would show is unknown.
 pub const ENTRY_BYTES_MAX: usize = 256 << 20;
 /// Names of DAGs that others can make, but for those of signed nodes that are held. Nodes of more are merged and
 /// served, but are the heads of none.

@@ -18,7 +18,7 @@ use crate::paths::OutsideTexts;
 use crate::peer_id::PeerId;
 use crate::state::State;
 use crate::values::Values;
-use crate::wants::Wants;
+use crate::wants::{NOBODY, Wants};
 use rustc_hash::FxHashSet;
 use std::collections::BTreeMap;
 
@@ -193,14 +193,16 @@ impl Replica {
                     Ok(()) => continue,
                     Err(error) => fault = Some(error),
                 }
+                if self.dag.is_refused(&head.cid) {
+                    continue;
+                }
             }
-            if self.dag.is_missing(&head.cid) || self.wants.want(&head.cid, peer, false) {
+            if self.want(&head.cid, peer, false) {
                 if native {
                     self.dag.announce_any(&head.cid);
                 } else {
                     self.dag.announce(&head.cid, head.dag_name);
                 }
-                self.wants.want(&head.cid, peer, false);
             } else {
                 self.count("want-no-room");
             }
@@ -234,7 +236,11 @@ impl Replica {
             let announce = self.announcement(&heard);
             self.effects.announce.extend(announce);
         }
-        self.effects.want.extend(self.wants.take_asks());
+        self.effects.cancel.extend(self.wants.take_turns(now_ms));
+        self.effects.want.extend(self.wants.take_asks(now_ms));
+        // What was given up and stands again by now: it would be asked for, then cancelled.
+        let wants = &self.wants;
+        self.effects.cancel.retain(|cid| !wants.is_standing(cid));
         std::mem::take(&mut self.effects)
     }
 
@@ -337,11 +343,23 @@ impl Replica {
         }
     }
 
-    /// Bytes that match their CID and are no node of this network: nobody has better ones.
-    fn drop_wanted(&mut self, cid: &Cid) {
-        if self.dag.is_missing(cid) {
-            self.dag.refuse(cid);
+    /// Ask for a block; false where there is no room for it. One that makes room is as if it was never announced.
+    fn want(&mut self, cid: &Cid, peer: Option<&str>, must: bool) -> bool {
+        let is_wanted = self.wants.want(cid, peer, must);
+        for evicted in self.wants.take_evicted() {
+            self.dag.forget(&evicted.cid);
+            self.count("want-evicted");
+            if evicted.was_asked {
+                self.effects.cancel.push(evicted.cid);
+            }
         }
+        is_wanted
+    }
+
+    /// Bytes that match their CID and are no node of this network: nobody has better ones. Or a node of an author who is
+    /// paused, which he is from then on.
+    fn drop_wanted(&mut self, cid: &Cid) {
+        self.dag.refuse(cid);
         if self.wants.done(cid) {
             self.effects.cancel.push(cid.clone());
         }
@@ -380,10 +398,11 @@ impl Replica {
         self.count_times("link-unknown-hash", unknown.len() as u64);
         self.count_times("head-other-dag", added.other_heads);
         // Charged to the author: one stranger's node cannot take all the room for wants.
-        let charged = judged.author.as_ref().map(ToString::to_string);
+        let author = judged.author.as_ref();
+        let charged = author.map_or_else(|| NOBODY.to_owned(), ToString::to_string);
         for link in &links {
             if self.dag.is_missing(link) {
-                self.wants.want(link, charged.as_deref(), true);
+                self.want(link, Some(&charged), true);
             }
         }
         if let (Some(author), Some(native)) = (&judged.author, &node.delta.native) {

@@ -27,6 +27,7 @@ pub(crate) struct Tombstones {
     by_block: FxHashMap<Cid, Keys>,
     count: usize,
     bytes: usize,
+    overflowed: bool,
 }
 
 /// The block and the clean key that a tombstone names. Go joins key and id to one path and cleans it, so a part of the
@@ -55,6 +56,7 @@ impl Tombstones {
         };
         let bytes = self.bytes + block_bytes + key.len() + PAIR_OVERHEAD_BYTES;
         if bytes > TOMBSTONE_BYTES_MAX {
+            self.overflowed = true;
             return Named::NoRoom;
         }
         self.bytes = bytes;
@@ -66,6 +68,11 @@ impl Tombstones {
     /// The keys whose elements in this block are gone; `None` for nearly every block.
     pub fn of(&self, cid: &Cid) -> Option<&Keys> {
         self.by_block.get(cid)
+    }
+
+    /// Whether a pair was not remembered: what it names may still be shown, here and not elsewhere.
+    pub fn overflowed(&self) -> bool {
+        self.overflowed
     }
 
     /// Number of pairs.

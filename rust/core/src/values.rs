@@ -154,17 +154,26 @@ impl Values {
         }
     }
 
-    /// Sub-counters of ours that are due to be written again; `take` gets the replica, its maximum and what Go shows.
+    /// Sub-counters of a replica of ours that are due to be written again, and their maxima, where Go would show these
+    /// when they are written at this height.
     pub(crate) fn take_less(
         &mut self,
         now_ms: u64,
-        take: impl Fn(&str, u64, Option<&Winner>) -> Due<u64>,
+        author: &str,
+        height: u64,
     ) -> Vec<(Box<str>, u64)> {
         let mut healing = std::mem::take(&mut self.healing);
         let due = healing.take_due(now_ms, HEAL_KEYS_MAX, |key| {
             let hash = self.entries.hash(key);
             match (self.kind(key), self.entries.above_shown(&hash)) {
-                (Kind::Own(replica), Some(best)) => take(replica, best, self.entries.winner(&hash)),
+                (Kind::Own(replica), Some(_)) if replica != author => Due::NotMine,
+                (Kind::Own(_), Some(best)) => {
+                    let written = Winner::new(height, &best.to_be_bytes());
+                    match written.filter(|it| self.entries.would_stand(&hash, it)) {
+                        Some(_) => Due::Write(best),
+                        None => Due::Later,
+                    }
+                }
                 _ => Due::Later,
             }
         });
@@ -209,8 +218,16 @@ impl Replica {
     pub fn entry(&self, raw_key: &str) -> Option<Shown> {
         let clean = key::clean(raw_key);
         let kept = matches!(self.values.kind(&clean), Kind::Own(_) | Kind::Foreign);
-        let entries = &self.values.entries;
-        (kept && !self.rules().native).then(|| entries.shown(&entries.hash(&clean)))
+        let Values {
+            entries,
+            tombstones,
+            ..
+        } = &self.values;
+        (kept && !self.rules().native).then(|| match entries.shown(&entries.hash(&clean)) {
+            // It may have been removed.
+            Shown::Value(_) if tombstones.overflowed() => Shown::Unknown,
+            shown => shown,
+        })
     }
 
     /// Number of (key, block) pairs that tombstones name.

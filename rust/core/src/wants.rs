@@ -1,8 +1,8 @@
 //! Which missing blocks are asked for, for whom, and how many at a time.
 
 use crate::cid::Cid;
-use rustc_hash::{FxHashMap, FxHashSet};
-use std::collections::VecDeque;
+use rustc_hash::FxHashMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Wants that stand at the exchange at one time, in all: bounds its memory and its wantlists.
 pub const WANTS_MAX: usize = 16_384;
@@ -10,6 +10,12 @@ pub const WANTS_MAX: usize = 16_384;
 pub const WANTS_PER_PEER_MAX: usize = 1024;
 /// Announced blocks that wait for a free want. More are dropped: their peer announces them again.
 pub const WAITING_MAX: usize = 65_536;
+/// How long a want stands, in ms, while others wait: a block that exists mostly comes within seconds.
+pub const WANT_STANDS_MS: u64 = 60_000;
+/// How exactly that is known: bounds what is remembered of it.
+const STANDS_EXACTLY_MS: u64 = 1_000;
+/// Whom links in nodes without an author are charged to, together.
+pub const NOBODY: &str = "";
 
 /// A block to ask for, and who is known to have it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -18,32 +24,70 @@ pub struct Want {
     pub peer: Option<String>,
 }
 
+/// A want that made room for another one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Evicted {
+    pub cid: Cid,
+    /// The exchange was asked for it.
+    pub was_asked: bool,
+}
+
+struct Standing {
+    peer: Option<String>,
+    /// Its place in the order in which wants came to stand.
+    turn: u64,
+}
+
 /// The blocks that stand at the exchange, and those that wait for their turn.
+///
+/// Nobody can tell a block that is late from one that does not exist, and any peer can make such ones up. So when all
+/// room is taken, the announced block that has stood longest makes room, whoever announced it (the core is not told who
+/// is connected): one that exists is there long before so many others were announced, and its peer announces it again.
+/// What held nodes link to stays: nobody says it twice. But it gives its place to those that wait, and waits itself, once
+/// it has stood for long: links to blocks that do not exist are as easily made.
 #[derive(Default)]
 pub struct Wants {
-    standing: FxHashMap<Cid, Option<String>>,
+    standing: FxHashMap<Cid, Standing>,
+    /// All that stand, the longest standing first.
+    turns: BTreeMap<u64, Cid>,
+    /// Those of them that were announced, and that no held node links to.
+    announced: BTreeSet<u64>,
+    next_turn: u64,
+    /// The exchange was asked for those of turns below.
+    asked: u64,
+    /// Those of turns below have stood for long.
+    stood_long: u64,
+    /// (turn, ms): the exchange was asked for those of turns below then, the first ones first. Not for long.
+    asked_since: VecDeque<(u64, u64)>,
     per_peer: FxHashMap<String, usize>,
     waiting: VecDeque<Want>,
-    waiting_cids: FxHashSet<Cid>,
-    ask: Vec<Want>,
+    /// Those that wait still; true where held nodes link to them.
+    waiting_cids: FxHashMap<Cid, bool>,
+    evicted: Vec<Evicted>,
 }
 
 impl Wants {
-    /// Ask for a block when there is room. `must` says that held nodes link to it: it may wait, but is never dropped.
-    /// False where it was dropped.
+    /// Ask for a block when there is room, or when an announced one can make room; see [`Wants::take_evicted`]. `must`
+    /// says that held nodes link to it: it may wait, but is never dropped. False where it was dropped.
     pub fn want(&mut self, cid: &Cid, peer: Option<&str>, must: bool) -> bool {
-        if self.standing.contains_key(cid) || self.waiting_cids.contains(cid) {
+        if let Some(standing) = self.standing.get(cid) {
+            if must {
+                self.announced.remove(&standing.turn);
+            }
+            return true;
+        }
+        if let Some(is_must) = self.waiting_cids.get_mut(cid) {
+            *is_must |= must;
             return true;
         }
         let want = Want {
             cid: cid.clone(),
             peer: peer.map(str::to_owned),
         };
-        if self.has_room(peer) {
-            self.stand(want);
+        if self.peer_has_room(peer) && (self.has_room() || self.evict()) {
+            self.stand(want, must);
         } else if must || self.waiting.len() < WAITING_MAX {
-            self.waiting_cids.insert(cid.clone());
-            self.waiting.push_back(want);
+            self.wait(want, must);
         } else {
             return false;
         }
@@ -52,25 +96,22 @@ impl Wants {
 
     /// A block came, or does not matter any more. True where it was standing or waiting.
     pub fn done(&mut self, cid: &Cid) -> bool {
-        let waited = self.waiting_cids.remove(cid);
-        let Some(peer) = self.standing.remove(cid) else {
-            return waited;
-        };
-        if let Some(peer) = peer
-            && let Some(count) = self.per_peer.get_mut(&peer)
-        {
-            *count -= 1;
-            if *count == 0 {
-                self.per_peer.remove(&peer);
-            }
+        let waited = self.waiting_cids.remove(cid).is_some();
+        let stood = self.remove(cid).is_some();
+        if stood {
+            self.hand_out();
         }
-        self.hand_out();
-        true
+        waited || stood
+    }
+
+    #[must_use]
+    pub fn is_standing(&self, cid: &Cid) -> bool {
+        self.standing.contains_key(cid)
     }
 
     #[must_use]
     pub fn is_wanted(&self, cid: &Cid) -> bool {
-        self.standing.contains_key(cid) || self.waiting_cids.contains(cid)
+        self.standing.contains_key(cid) || self.waiting_cids.contains_key(cid)
     }
 
     #[must_use]
@@ -79,41 +120,140 @@ impl Wants {
     }
 
     /// What to ask the exchange for, since the last call.
-    pub fn take_asks(&mut self) -> Vec<Want> {
-        std::mem::take(&mut self.ask)
+    pub fn take_asks(&mut self, now_ms: u64) -> Vec<Want> {
+        let fresh = self.turns.range(self.asked..).map(|(_, cid)| cid);
+        let asks: Vec<_> = fresh
+            .map(|cid| Want {
+                cid: cid.clone(),
+                peer: self
+                    .standing
+                    .get(cid)
+                    .and_then(|standing| standing.peer.clone())
+                    .filter(|peer| peer != NOBODY),
+            })
+            .collect();
+        self.asked = self.next_turn;
+        match self.asked_since.back_mut() {
+            _ if asks.is_empty() => {}
+            Some((turn, since)) if now_ms < since.saturating_add(STANDS_EXACTLY_MS) => {
+                *turn = self.asked;
+            }
+            _ => self.asked_since.push_back((self.asked, now_ms)),
+        }
+        asks
     }
 
-    fn has_room(&self, peer: Option<&str>) -> bool {
-        let peer_has = peer
-            .and_then(|p| self.per_peer.get(p))
-            .copied()
-            .unwrap_or(0);
-        self.standing.len() < WANTS_MAX && peer_has < WANTS_PER_PEER_MAX
+    /// Where wants wait, let those that have stood for long wait in their place; gives what the exchange need not look for
+    /// meanwhile. Moves a bounded number.
+    pub fn take_turns(&mut self, now_ms: u64) -> Vec<Cid> {
+        while let Some(&(turn, since)) = self.asked_since.front()
+            && now_ms >= since.saturating_add(WANT_STANDS_MS)
+        {
+            self.stood_long = turn;
+            self.asked_since.pop_front();
+        }
+        let mut back = Vec::new();
+        for _ in 0..WANTS_PER_PEER_MAX {
+            let first = self.turns.first_key_value();
+            let Some((turn, cid)) = first
+                .filter(|(turn, _)| **turn < self.stood_long && !self.waiting_cids.is_empty())
+                .map(|(turn, cid)| (*turn, cid.clone()))
+            else {
+                break;
+            };
+            let must = !self.announced.contains(&turn);
+            let Some(Standing { peer, .. }) = self.remove(&cid) else {
+                break;
+            };
+            let want = Want { cid, peer };
+            self.hand_out();
+            if self.has_room() && self.peer_has_room(want.peer.as_deref()) {
+                self.stand(want, must); // nobody could take its place
+            } else {
+                back.push(want.cid.clone());
+                self.wait(want, must);
+            }
+        }
+        back
     }
 
-    fn stand(&mut self, want: Want) {
+    /// What is wanted no longer since the last call, as others needed the room.
+    pub fn take_evicted(&mut self) -> Vec<Evicted> {
+        std::mem::take(&mut self.evicted)
+    }
+
+    fn has_room(&self) -> bool {
+        self.standing.len() < WANTS_MAX
+    }
+
+    fn peer_has_room(&self, peer: Option<&str>) -> bool {
+        let has = peer.and_then(|peer| self.per_peer.get(peer));
+        has.copied().unwrap_or(0) < WANTS_PER_PEER_MAX
+    }
+
+    /// Make room. False where only what held nodes link to stands.
+    fn evict(&mut self) -> bool {
+        let oldest = self.announced.first();
+        let Some(cid) = oldest.and_then(|turn| self.turns.get(turn)).cloned() else {
+            return false;
+        };
+        let Some(Standing { turn, .. }) = self.remove(&cid) else {
+            return false;
+        };
+        let was_asked = turn < self.asked;
+        self.evicted.push(Evicted { cid, was_asked });
+        true
+    }
+
+    fn stand(&mut self, want: Want, must: bool) {
         if let Some(peer) = &want.peer {
             *self.per_peer.entry(peer.clone()).or_default() += 1;
         }
-        self.standing.insert(want.cid.clone(), want.peer.clone());
-        self.ask.push(want);
+        let turn = self.next_turn;
+        self.next_turn += 1;
+        self.turns.insert(turn, want.cid.clone());
+        if !must {
+            self.announced.insert(turn);
+        }
+        let Want { cid, peer } = want;
+        self.standing.insert(cid, Standing { peer, turn });
+    }
+
+    fn wait(&mut self, want: Want, must: bool) {
+        self.waiting_cids.insert(want.cid.clone(), must);
+        self.waiting.push_back(want);
+    }
+
+    fn remove(&mut self, cid: &Cid) -> Option<Standing> {
+        let standing = self.standing.remove(cid)?;
+        self.turns.remove(&standing.turn);
+        self.announced.remove(&standing.turn);
+        if let Some(peer) = &standing.peer
+            && let Some(count) = self.per_peer.get_mut(peer)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.per_peer.remove(peer);
+            }
+        }
+        Some(standing)
     }
 
     /// Give the freed room to whoever has waited longest and may have it. Looks at a bounded number of them.
     fn hand_out(&mut self) {
         for _ in 0..self.waiting.len().min(64) {
-            if self.standing.len() >= WANTS_MAX {
+            if !self.has_room() {
                 return;
             }
             let Some(want) = self.waiting.pop_front() else {
                 return;
             };
-            if !self.waiting_cids.contains(&want.cid) {
+            let Some(&must) = self.waiting_cids.get(&want.cid) else {
                 continue;
-            }
-            if self.has_room(want.peer.as_deref()) {
+            };
+            if self.peer_has_room(want.peer.as_deref()) {
                 self.waiting_cids.remove(&want.cid);
-                self.stand(want);
+                self.stand(want, must);
             } else {
                 self.waiting.push_back(want);
             }
@@ -137,11 +277,11 @@ mod tests {
             assert!(wants.want(&cid(n), Some("greedy"), false));
         }
         assert!(wants.want(&cid(1 << 20), Some("other"), false));
-        assert_eq!(wants.take_asks().len(), WANTS_PER_PEER_MAX + 1);
+        assert_eq!(wants.take_asks(0).len(), WANTS_PER_PEER_MAX + 1);
         for n in 0..WANTS_PER_PEER_MAX {
             assert!(wants.done(&cid(n)));
         }
-        assert_eq!(wants.take_asks().len(), WANTS_PER_PEER_MAX);
+        assert_eq!(wants.take_asks(0).len(), WANTS_PER_PEER_MAX);
         assert_eq!(wants.standing_count(), WANTS_PER_PEER_MAX + 1);
     }
 
@@ -153,5 +293,122 @@ mod tests {
         }
         assert!(!wants.want(&cid(1 << 30), Some("greedy"), false));
         assert!(wants.want(&cid(1 << 30), Some("greedy"), true));
+    }
+    /// All room taken by announced blocks that do not exist.
+    fn flooded() -> Wants {
+        let mut wants = Wants::default();
+        for n in 0..WANTS_MAX {
+            let peer = format!("throwaway {}", n / WANTS_PER_PEER_MAX);
+            assert!(wants.want(&cid(n), Some(&peer), false));
+        }
+        assert_eq!(wants.take_asks(0).len(), WANTS_MAX);
+        wants
+    }
+
+    #[test]
+    fn the_oldest_announced_block_makes_room() {
+        let mut wants = flooded();
+        wants.want(&cid(0), Some("author"), true); // a held node links to it by now
+        for (n, must) in [(1 << 20, false), ((1 << 20) + 1, true)] {
+            assert!(wants.want(&cid(n), Some("honest"), must));
+        }
+        let evicted = wants.take_evicted();
+        let want = [1, 2].map(|n| Evicted {
+            cid: cid(n),
+            was_asked: true,
+        });
+        assert_eq!(evicted, want);
+        assert!(wants.is_wanted(&cid(0)) && !wants.is_wanted(&cid(1)));
+        assert_eq!(wants.take_asks(0).len(), 2);
+        assert_eq!(wants.standing_count(), WANTS_MAX);
+        // It comes again, and goes before anybody asked for it.
+        assert!(wants.want(&cid(1), Some("honest"), false));
+        for n in 0..WANTS_MAX - 2 {
+            let peer = format!("another {}", n / WANTS_PER_PEER_MAX);
+            assert!(wants.want(&cid(n + (1 << 21)), Some(&peer), false));
+        }
+        let evicted = wants.take_evicted();
+        assert_eq!(
+            (evicted.len(), evicted.last()),
+            (
+                WANTS_MAX - 1,
+                Some(&Evicted {
+                    cid: cid(1),
+                    was_asked: false
+                })
+            )
+        );
+        assert_eq!(wants.take_asks(0).len(), WANTS_MAX - 2);
+        assert_eq!(wants.take_asks(0), []);
+    }
+
+    #[test]
+    fn an_announced_block_takes_no_room_of_a_linked_one() {
+        let mut wants = Wants::default();
+        for n in 0..WANTS_MAX {
+            assert!(wants.want(&cid(n), None, true));
+        }
+        assert!(wants.want(&cid(1 << 20), Some("peer"), false));
+        assert_eq!(wants.take_evicted(), []);
+        assert_eq!(wants.take_asks(0).len(), WANTS_MAX);
+        // It waited, and is linked to by now: it does not go again once it stands.
+        assert!(wants.want(&cid(1 << 20), Some("author"), true));
+        assert!(wants.done(&cid(7)));
+        assert_eq!(wants.take_asks(0).len(), 1);
+        assert!(wants.want(&cid((1 << 20) + 1), Some("peer"), false));
+        assert_eq!(wants.take_evicted(), []);
+    }
+
+    #[test]
+    fn what_waits_has_its_turn_whatever_does_not_exist() {
+        let mut wants = Wants::default();
+        let dead = 2 * WANTS_PER_PEER_MAX;
+        for n in 0..dead {
+            assert!(wants.want(&cid(n), Some(NOBODY), true));
+        }
+        assert!(wants.want(&cid(dead), Some(NOBODY), true));
+        let (mut now_ms, mut asked) = (0, Vec::new());
+        while !asked.contains(&cid(dead)) {
+            assert!(now_ms <= 2 * WANT_STANDS_MS);
+            let cancelled = wants.take_turns(now_ms);
+            assert!(cancelled.len() <= asked.len());
+            let asks = wants.take_asks(now_ms).into_iter();
+            asked.extend(
+                asks.inspect(|want| assert_eq!(want.peer, None))
+                    .map(|want| want.cid),
+            );
+            assert_eq!(wants.standing_count(), WANTS_PER_PEER_MAX);
+            now_ms += 10_000;
+        }
+        assert!((0..=dead).all(|n| wants.is_wanted(&cid(n))));
+        assert!(wants.done(&cid(dead)));
+        // All others go round.
+        let mut times: FxHashMap<Cid, usize> = FxHashMap::default();
+        for _ in 0..100 {
+            for want in wants.take_asks(now_ms) {
+                *times.entry(want.cid).or_default() += 1;
+            }
+            wants.take_turns(now_ms);
+            now_ms += 7_000;
+        }
+        assert!((0..dead).all(|n| times.get(&cid(n)).is_some_and(|&times| times > 2)));
+        assert!(wants.asked_since.len() < 100 && wants.waiting.len() <= dead);
+    }
+
+    #[test]
+    fn where_nobody_waits_everything_stands() {
+        let mut wants = Wants::default();
+        assert!(wants.want(&cid(1), Some("peer"), false));
+        assert_eq!(wants.take_asks(0).len(), 1);
+        for n in 2..1000 {
+            let now_ms = n * WANT_STANDS_MS;
+            assert_eq!(wants.take_turns(now_ms), []);
+            assert_eq!(wants.take_asks(now_ms), []);
+            assert!(wants.want(&cid(2), Some("peer"), false));
+            assert_eq!(wants.take_asks(now_ms).len(), 1);
+            assert!(wants.done(&cid(2)));
+        }
+        assert!(wants.asked_since.len() < 3);
+        assert!(wants.is_standing(&cid(1)));
     }
 }

@@ -6,7 +6,7 @@ mod common;
 
 use common::{ME, TOPIC, announce, announce_only, give, key_of, replica, signed, unsigned};
 use crdtstats_core::broadcast;
-use crdtstats_core::cid::Cid;
+use crdtstats_core::cid::{Cid, HashKind};
 use crdtstats_core::delta::Element;
 use crdtstats_core::element_key::Side;
 use crdtstats_core::identity::Identity;
@@ -191,10 +191,7 @@ fn bytes_that_are_no_node_are_not_asked_for_again_and_take_no_place() {
     let mut replica = replica(false, ME);
     let junk = |n: u32| {
         let bytes = [&[0xff; 8][..], &n.to_be_bytes()].concat();
-        (
-            Cid::of(crdtstats_core::cid::HashKind::Sha2_256, &bytes),
-            bytes,
-        )
+        (Cid::of(HashKind::Sha2_256, &bytes), bytes)
     };
     for n in 0..1000 {
         let (cid, bytes) = junk(n);
@@ -205,9 +202,57 @@ fn bytes_that_are_no_node_are_not_asked_for_again_and_take_no_place() {
     replica.poll(0);
     announce_only(&mut replica, &junk(7).0, "");
     assert_eq!(replica.poll(0).want, []);
-    // A node that links to one waits for nobody, and stays incomplete.
+    // A node that links to one waits for nobody.
     let above = named(&[junk(7).0], 1, 1, "");
     announce(&mut replica, &above, "").unwrap();
-    assert_eq!((replica.poll(0).want, heads(&replica)), (vec![], vec![]));
+    assert_eq!(replica.poll(0).want, []);
+    assert_eq!(heads(&replica), [("".into(), vec![above.0])]);
     assert_eq!(replica.dag().missing_count(), 0);
+}
+
+#[test]
+fn bytes_that_are_no_node_hold_nothing_up_whenever_they_come() {
+    let me = Identity::from_seed([ME; 32]);
+    let bytes = vec![0xff; 9];
+    let junk = (Cid::of(HashKind::Sha2_256, &bytes), bytes);
+    let below = named(&[], 1, 1, "");
+    let above = named(&[below.0.clone(), junk.0.clone()], 2, 2, "");
+    for (order, is_inline) in (0..3).flat_map(|order| [(order, false), (order, true)]) {
+        let mut replica = replica(false, ME);
+        replica.open_section(me.peer_id().clone(), [5; 16]);
+        let bad = |replica: &mut Replica| {
+            let come = if is_inline { announce } else { give };
+            assert!(come(replica, &junk, "").is_err());
+        };
+        if order == 0 {
+            bad(&mut replica);
+        }
+        announce(&mut replica, &above, "").unwrap();
+        if order == 1 {
+            bad(&mut replica);
+        }
+        replica.handle_block(&below.0, &below.1).unwrap();
+        if order == 2 {
+            bad(&mut replica);
+        }
+        assert_eq!(heads(&replica), [("".into(), vec![above.0.clone()])]);
+        assert_eq!(
+            (replica.wanted_count(), replica.dag().missing_count()),
+            (0, 0)
+        );
+        // It is not asked for again, and the next node of ours stands on what is above it.
+        announce_only(&mut replica, &junk.0, "");
+        assert_eq!(
+            (replica.wanted_count(), replica.dag().missing_count()),
+            (0, 0)
+        );
+        assert_eq!(announced(&mut replica), [("".to_owned(), above.0.clone())]);
+        let mut changes = Changes::default();
+        changes.push("k", Side::Incr, 1);
+        let draft = replica
+            .prepare_flush(me.peer_id(), "73696731000000000000000000000001")
+            .unwrap();
+        let flush = draft.build(&me, &changes).unwrap();
+        assert_eq!(flush.blocks[0].links, std::slice::from_ref(&above.0));
+    }
 }

@@ -2,11 +2,10 @@
 
 use crate::Engine;
 use crate::error::EngineError;
+use crate::taken::Taken;
 use crdtstats_core::element_key::Side;
 use crdtstats_core::identity::Signer;
 use crdtstats_core::replica::Flush;
-use crdtstats_core::writing::Draft;
-use crdtstats_journal::{Dirty, Slot, Slots};
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 
@@ -14,8 +13,6 @@ use std::sync::{Arc, PoisonError};
 /// small beside that of the counters.
 const FLUSH_SLOTS_MAX: usize = 1 << 18;
 
-/// Slots taken off the list under one lock: a copy of 64 KiB.
-const TAKEN_AT_ONCE: usize = 1 << 14;
 /// Slots read under one lock.
 const READ_AT_ONCE: usize = 512;
 
@@ -99,14 +96,14 @@ impl Engine {
             series.cursors = self.counting(None).all_cursors();
             series.left = self.dirty_len();
         }
-        let slots = self.take_dirty(series.left.min(FLUSH_SLOTS_MAX));
-        series.left = series.left.saturating_sub(slots.len());
-        let flush = self
-            .build(signer, &slots)
-            .inspect_err(|_| series.left = 0)?;
+        let left = std::mem::take(&mut series.left); // unless all goes well, the next flush is of all that is dirty
+        let mut taken = Taken::new(self);
+        taken.take(left.min(FLUSH_SLOTS_MAX));
+        let slots = taken.slots.len();
+        let flush = self.build(signer, &mut taken)?;
         let mut core = self.core();
-        if flush.is_none() {
-            series.left = 0;
+        if flush.is_some() {
+            series.left = left.saturating_sub(slots);
         }
         let is_partial = series.left > 0;
         let cursors = if is_partial {
@@ -122,12 +119,13 @@ impl Engine {
         }
         let plan = Plan {
             flush: flush.map(Arc::new),
-            slots: slots.len(),
+            slots,
             cursors,
             is_retry: false,
             is_partial,
         };
         core.pending = Some(plan.clone());
+        taken.keep();
         Ok(Some(plan))
     }
 
@@ -137,65 +135,24 @@ impl Engine {
         self.bring_in(&mut self.core(), None);
     }
 
-    /// About so many of what is dirty, the longest listed ones, in the order of the journal.
-    fn take_dirty(&self, count: usize) -> Vec<Slot> {
-        let mut slots = Vec::new();
-        while slots.len() < count {
-            let (from, wanted) = (
-                slots.len(),
-                count.min(slots.len() + TAKEN_AT_ONCE) - slots.len(),
-            );
-            if let Some(journal) = self.counting(None).journal.as_mut() {
-                journal.take_dirty(wanted, &mut slots);
-            }
-            if slots.len() == from {
-                break;
-            }
-        }
-        slots.sort_unstable();
-        slots
-    }
-
     /// Nodes of slots that were taken. No lock is held while they are encoded, hashed and signed.
-    fn build(&self, signer: &dyn Signer, slots: &[Slot]) -> Result<Option<Flush>, EngineError> {
-        let Some(view) = self.slots.get().filter(|_| !slots.is_empty()) else {
+    fn build(
+        &self,
+        signer: &dyn Signer,
+        taken: &mut Taken<'_>,
+    ) -> Result<Option<Flush>, EngineError> {
+        let Some(view) = self.slots.get().filter(|_| !taken.slots.is_empty()) else {
             return Ok(None);
         };
         let draft = {
             let mut core = self.core();
             let generation = core.generation.clone();
-            core.replica.prepare_flush(signer.peer_id(), &generation)
+            core.replica.prepare_flush(signer.peer_id(), &generation)?
         };
-        let mut dirty = Vec::with_capacity(slots.len());
-        let built = draft
-            .map_err(EngineError::from)
-            .and_then(|draft| self.write(&draft, signer, view, slots, &mut dirty));
-        if built.is_err() {
-            let rest = slots.get(dirty.len()..).unwrap_or_default();
-            if let Some(journal) = self.counting(None).journal.as_mut() {
-                journal.read_dirty(rest, &mut dirty);
-                dirty.iter().for_each(|dirty| journal.mark_dirty(dirty));
-            }
-        }
-        built.map(Some)
-    }
-
-    /// In slices: what was just read is still at hand when its key is copied.
-    fn write(
-        &self,
-        draft: &Draft,
-        signer: &dyn Signer,
-        view: &Slots,
-        slots: &[Slot],
-        dirty: &mut Vec<Dirty>,
-    ) -> Result<Flush, EngineError> {
-        let (mut writer, mut key) = (draft.writer(signer, slots.len()), Vec::new());
-        for slice in slots.chunks(READ_AT_ONCE) {
-            let from = dirty.len();
-            if let Some(journal) = self.counting(None).journal.as_mut() {
-                journal.read_dirty(slice, dirty);
-            }
-            for dirty in dirty.get(from..).unwrap_or_default() {
+        let (mut writer, mut key) = (draft.writer(signer, taken.slots.len()), Vec::new());
+        // In slices: what was just read is still at hand when its key is copied.
+        while let Some(slice) = taken.read(READ_AT_ONCE) {
+            for dirty in slice {
                 key.clear();
                 view.copy_key(dirty.slot, &mut key);
                 let path = std::str::from_utf8(&key)
@@ -208,7 +165,7 @@ impl Engine {
                 }
             }
         }
-        Ok(writer.finish()?)
+        Ok(Some(writer.finish()?))
     }
 
     /// The plan that [`Engine::begin_flush`] gave is durable.

@@ -17,6 +17,7 @@ mod replication;
 mod status;
 mod sums;
 mod table;
+mod taken;
 mod tokens;
 mod values;
 

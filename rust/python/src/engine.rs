@@ -356,7 +356,7 @@ impl Engine {
             Some(Shown::Nothing) => Ok(None),
             Some(Shown::Unknown) => Err(unavailable(
                 py,
-                &format!("there was no room for all entries: what {key:?} shows is not known"),
+                &format!("others wrote more than is kept: what {key:?} shows is not known"),
             )),
             None => Err(usage(
                 py,
