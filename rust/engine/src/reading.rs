@@ -5,7 +5,7 @@ use crate::{Core, Counting, Engine, Turn};
 use crdtstats_core::key;
 use crdtstats_core::paths::KeyId;
 use crdtstats_core::state::State;
-use crdtstats_journal::{Journal, Slot, Unread};
+use crdtstats_journal::{Journal, Slot};
 use std::sync::{MutexGuard, TryLockError};
 
 /// With more slots to bring in than this, a read is no short call any more: about 50 µs.
