@@ -51,7 +51,7 @@ lint-python: $(VENV)/built | doctor
 	$(BIN)/typos
 	$(BIN)/basedpyright --level error
 	$(BIN)/python scripts/public_types.py
-	$(BIN)/python -m mypy.stubtest --concise crdtstats._core crdtstats.columns
+	$(BIN)/python -m mypy.stubtest --concise crdtstats._core crdtstats.columns crdtstats.effects
 
 lint-rust: $(VENV)/installed | doctor
 	cargo fmt --check

@@ -11,8 +11,10 @@ from typing import Any, Literal, Protocol, Self, TypeAlias, final, type_check_on
 from typing_extensions import Buffer, disjoint_base
 
 from crdtstats.columns import ArrowArray, ArrowStream, Ids, Table
+from crdtstats.effects import Block, Effects, FlushPlan
 
 __all__ = [
+    "Block",
     "Counter",
     "Counters",
     "Effects",
@@ -372,54 +374,6 @@ class Engine:
 
     def wait(self, timeout_s: float) -> None:
         """Wait until something was counted after a flush, or somebody rang, or the time is over."""
-
-@final
-class Effects:
-    """What the outside has to do."""
-
-    @property
-    def store(self) -> list[tuple[bytes, bytes]]:
-        """(CID, block) to store."""
-
-    @property
-    def want(self) -> list[tuple[bytes, str | None]]:
-        """(CID, the peer that named it) to fetch."""
-
-    @property
-    def cancel(self) -> list[bytes]:
-        """CIDs no longer wanted."""
-
-    @property
-    def announce(self) -> list[bytes]:
-        """Payloads to broadcast."""
-
-    @property
-    def warnings(self) -> list[str]:
-        """Lines for the log."""
-
-@final
-class FlushPlan:
-    """Nodes of ours that have to become durable in one step."""
-
-    @property
-    def author(self) -> str | None:
-        """The peer id whose head moves; None where only cursors move."""
-
-    @property
-    def blocks(self) -> list[tuple[bytes, bytes]]:
-        """(CID, block), the head last."""
-
-    @property
-    def cursors(self) -> dict[str, int]:
-        """Positions that the blocks cover."""
-
-    @property
-    def is_retry(self) -> bool:
-        """The same plan was given before."""
-
-    @property
-    def is_partial(self) -> bool:
-        """More was dirty than one plan takes: the next one follows, and the last of them moves the cursors."""
 
 @final
 class Leftover:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from crdtstats import _core
+    from crdtstats.effects import FlushPlan
     from crdtstats.protocols import Broadcaster, Exchange
     from crdtstats.seeking import Seeker
     from crdtstats.storage import Storage
@@ -187,7 +188,7 @@ class Replicator:
             UnavailableError: the datastore refuses; everything stays dirty.
         """
         blocks = size = 0
-        plan: _core.FlushPlan | None
+        plan: FlushPlan | None
         with self._flush_lock:
             for plan in self._plans(now_s, asked):
                 self._storage.put_flush(plan.author or "", plan.blocks, plan.cursors)
@@ -210,7 +211,7 @@ class Replicator:
         if asked and size >= LARGE_FLUSH_BYTES:
             self._wake()  # the totals are brought up to date beside the caller, who need not wait
 
-    def _plans(self, now_s: float, asked: bool) -> Iterator[_core.FlushPlan]:
+    def _plans(self, now_s: float, asked: bool) -> Iterator[FlushPlan]:
         """What has to become durable, one after the other; each is, before the next is asked for."""
         if self._engine.heal_due_ms(_ms(now_s)) is not None:
             # Before what was counted since, which stands above it then.
@@ -230,7 +231,7 @@ class Replicator:
             self._engine.trim_memory()
             self._untrimmed = 0
 
-    def wrote(self, plan: _core.FlushPlan) -> None:
+    def wrote(self, plan: FlushPlan) -> None:
         """These nodes were stored: their last one is its author's newest."""
         if plan.blocks:
             self._written[plan.author or ""] = plan.blocks[-1][0]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from crdtstats.errors import DataError
 
 if TYPE_CHECKING:
+    from crdtstats.effects import Block
     from crdtstats.protocols import Datastore
 
 logger = logging.getLogger("crdtstats.store")
@@ -139,10 +140,12 @@ class Storage:
             raise DataError("the stored cursors are damaged", key=CURSORS_KEY) from error
 
     def put_flush(
-        self, author: str, blocks: Sequence[tuple[bytes, bytes]], cursors: Mapping[str, int]
+        self, author: str, blocks: Sequence[tuple[bytes, Block]], cursors: Mapping[str, int]
     ) -> None:
         """Store nodes of ours, the move of their author's head and the cursors, in one durable step."""
-        nodes = [(_block_key(cid), block) for cid, block in blocks]
+        # Of this very class: all others, those below it too, are promised ``bytes``, which is a copy.
+        as_they_are = vars(type(self._datastore)).get("TAKES_BLOCKS", False)
+        nodes = [(_block_key(cid), block if as_they_are else bytes(block)) for cid, block in blocks]
         moves: list[tuple[str, bytes]] = []
         if blocks:
             moves.append((f"{OWN_PREFIX}/{author}", blocks[-1][0]))
@@ -150,7 +153,9 @@ class Storage:
             moves.append((CURSORS_KEY, json.dumps(dict(cursors), sort_keys=True).encode()))
         self._write(nodes, moves)
 
-    def _write(self, first: Sequence[tuple[str, bytes]], then: Sequence[tuple[str, bytes]] = ()) -> None:
+    def _write(
+        self, first: Sequence[tuple[str, bytes | Block]], then: Sequence[tuple[str, bytes]] = ()
+    ) -> None:
         """All in one durable step where the datastore has batches; else ``first`` is durable before ``then``."""
         batch = getattr(self._datastore, "batch", None)
         if batch is not None:
@@ -158,5 +163,5 @@ class Storage:
             return
         for key, value in (*first, *then):
             # One by one: a node must not outlive a power loss that takes the one it links to.
-            self._datastore.put(key, value)
+            self._datastore.put(key, bytes(value))
             self._datastore.sync()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from crdtstats.effects import Block
 from crdtstats.errors import UsageError
 
 ROOT = "/"
@@ -44,7 +45,7 @@ def entry(key: str, value: bytes) -> tuple[str, bytes]:
         raise UsageError("the root key holds no value: give the key at least one component", key=key)
     if isinstance(value, (bytearray, memoryview)):  # mutable: keep a copy of what it is now
         value = bytes(value)
-    if not isinstance(value, bytes):  # pyright: ignore[reportUnnecessaryIsInstance]
+    if not isinstance(value, (bytes, Block)):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise UsageError(f"the value of {key} is bytes, not {type(value).__name__}", key=key)
     return key, value
 

@@ -53,6 +53,9 @@ class SQLiteDatastore:
         ``ClosedError`` after ``close``, and in a process that inherited the object through ``fork()``.
     """
 
+    TAKES_BLOCKS = True
+    """Values may be blocks of the engine's, which lie in its memory: no copy of a large flush is made."""
+
     def __init__(self, path: str | os.PathLike[str], *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> None:
         self._connection: sqlite3.Connection | None = None  # first: close() and __del__ rely on it
         self._lock = threading.Lock()

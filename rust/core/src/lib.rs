@@ -7,6 +7,7 @@ pub mod announce;
 pub mod authors;
 mod base;
 pub mod belonging;
+mod bounds;
 pub mod broadcast;
 pub mod chain;
 pub mod cid;

@@ -1,13 +1,14 @@
 //! The tree of keys: every counted key, and every path component above one, with running totals.
 //!
 //! Two kinds of nodes. A *key* takes 20 bytes (and its text, and its place in an index), as there are millions: 8 of them
-//! are its value, in an array of values alone, through which `top` walks. A *room* is a path with something below it:
+//! are its value, in an array of values alone, through which `top` walks (see `bounds`). A *room* is a path with something below it:
 //! fewer as a rule, and larger. What counts on a key moves that key and the rooms above it, so a read is one look-up,
 //! however many keys, replicas and restarts there are.
 //!
 //! The texts of keys that the journal holds stay there ([`OutsideTexts`]): nothing is kept twice.
 
 use crate::ahead::prefetch;
+use crate::bounds::Bounds;
 use crate::index::Index;
 use crate::texts::Texts;
 use foldhash::fast::FixedState;
@@ -86,6 +87,7 @@ pub(crate) struct Room {
 /// All keys that were ever counted, and what is above them.
 pub struct Paths {
     pub(crate) values: Vec<i64>,
+    pub(crate) bounds: Bounds,
     pub(crate) keys: Vec<Key>,
     key_index: Index,
     /// Keys with a text outside that are not in the index: all from here on that have one.
@@ -118,6 +120,7 @@ impl Paths {
         };
         Paths {
             values: Vec::new(),
+            bounds: Bounds::default(),
             keys: Vec::new(),
             key_index: Index::default(),
             indexed: 0,
@@ -292,6 +295,7 @@ impl Paths {
         if let Some(room) = own_room.and_then(|room| self.rooms.get_mut(room.0 as usize)) {
             room.key = id;
         }
+        self.bounds.push(self.values.len(), 0);
         self.values.push(0);
         self.keys.push(Key {
             up: up.0 | outside,
@@ -328,6 +332,7 @@ impl Paths {
                     self.large.remove(&key.0);
                 }
                 *held = small;
+                self.bounds.raise(at, small);
             }
             None => {
                 *held = LARGE;

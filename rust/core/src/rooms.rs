@@ -2,9 +2,6 @@
 
 use crate::paths::{FLAGS, IDS_MAX, KeyId, LARGE, NONE, Paths, Room, RoomId, above, list};
 
-/// Values that are compared with the floor together: four cache lines.
-const VALUES_AT_ONCE: usize = 32;
-
 impl Paths {
     /// The room of a clean path; `""` is the root. `None` where nothing is below it.
     #[must_use]
@@ -167,37 +164,22 @@ impl Paths {
         .flatten()
     }
 
-    /// Offers every key whose value is not below the floor, which is what the last offer gave. The fastest way over all
-    /// keys: one array of values, and next to no branch.
+    /// Offers every key whose value is not below the floor, which is what the last offer gave. Cost: a look at a bound for
+    /// each thousand keys, and at the keys of those that may hold one.
     pub fn offer_all(&self, mut offer: impl FnMut(KeyId, i128) -> i128) {
         let mut floor = i128::MIN;
         for (&key, &value) in &self.large {
             floor = offer(KeyId(key), value);
         }
         let small = |floor: i128| i64::try_from(floor.max(i128::from(i64::MIN))).ok();
-        let Some(mut low) = small(floor) else {
-            return; // no other value reaches it
-        };
-        for (start, values) in (0..)
-            .step_by(VALUES_AT_ONCE)
-            .zip(self.values.chunks(VALUES_AT_ONCE))
-        {
-            // Without a branch, so that the compiler compares many at once.
-            if !values
-                .iter()
-                .fold(false, |any, value| any | (*value >= low))
+        self.bounds.offer(&self.values, small(floor), |at, value| {
+            if let Ok(key) = u32::try_from(at)
+                && value != LARGE
             {
-                continue;
+                floor = offer(KeyId(key), i128::from(value));
             }
-            for (id, &value) in (start..).map(KeyId).zip(values) {
-                if value >= low && value != LARGE {
-                    match small(offer(id, i128::from(value))) {
-                        Some(floor) => low = floor,
-                        None => return,
-                    }
-                }
-            }
-        }
+            small(floor)
+        });
     }
 
     /// Whether a key is in or below a room.

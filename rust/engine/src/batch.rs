@@ -55,44 +55,49 @@ impl Engine {
         let mut slots = Vec::with_capacity(tokens.len());
         let mut counting = self.counting(Some(turn));
         let (cache, journal) = counting.live_with_tokens()?;
-        let mut found = [None; GROUP];
+        let mut found = [Slot::NONE; GROUP];
         let mut texts = [("", KeyHash::default()); GROUP];
         for group in tokens.chunks(GROUP) {
+            let mut is_all_found = true;
             for (found, &token) in found.iter_mut().zip(group) {
-                *found = cache.find(token);
-                if found.is_none() {
-                    batch.prefetch(token);
-                }
+                *found = cache.find(token).unwrap_or(Slot::NONE);
+                is_all_found &= *found != Slot::NONE;
+            }
+            if is_all_found {
+                slots.extend_from_slice(found.get(..group.len()).unwrap_or_default());
+                continue;
+            }
+            let is_new = |found: &Slot| *found == Slot::NONE;
+            for (_, &token) in found.iter().zip(group).filter(|(found, _)| is_new(found)) {
+                batch.prefetch(token);
             }
             let ways = found.iter().zip(&mut texts).zip(group);
-            for ((_, text), &token) in ways.filter(|((found, _), _)| found.is_none()) {
+            for ((_, text), &token) in ways.filter(|((found, _), _)| is_new(found)) {
                 let key = batch.text(token)?;
                 *text = (key, journal.hash(key.as_bytes()));
                 journal.prefetch_hash(text.1);
             }
             let ways = found.iter().zip(&texts).take(group.len());
-            for (_, text) in ways.filter(|(found, _)| found.is_none()) {
+            for (_, text) in ways.filter(|(found, _)| is_new(found)) {
                 journal.prefetch_guess(text.1);
             }
             for ((found, &(text, hash)), &token) in found.iter().zip(&texts).zip(group) {
-                let slot = match found {
-                    Some(slot) => *slot,
+                if !is_new(found) {
+                    slots.push(*found);
+                    continue;
+                }
+                let slot = match journal.find_hashed(hash, text.as_bytes()) {
+                    Some(slot) => slot,
                     None => {
-                        let slot = match journal.find_hashed(hash, text.as_bytes()) {
-                            Some(slot) => slot,
-                            None => {
-                                let key = key::data_key(text).map_err(EngineError::from)?;
-                                let key = key.as_bytes();
-                                journal.find_or_insert(key).map_err(EngineError::from)?
-                            }
-                        };
-                        if batch.may_come_again(token) && cache.wants(token) {
-                            kept.kept.push(token);
-                            kept.dropped.extend(cache.keep(token, slot));
-                        }
-                        slot
+                        let key = key::data_key(text).map_err(EngineError::from)?;
+                        let key = key.as_bytes();
+                        journal.find_or_insert(key).map_err(EngineError::from)?
                     }
                 };
+                if batch.may_come_again(token) && cache.wants(token) {
+                    kept.kept.push(token);
+                    kept.dropped.extend(cache.keep(token, slot));
+                }
                 slots.push(slot);
             }
         }

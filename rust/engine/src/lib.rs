@@ -34,7 +34,7 @@ pub use table::{Offsets, Table, Totals};
 use crdtstats_core::paths::OutsideTexts;
 use crdtstats_core::peer_id::PeerId;
 use crdtstats_core::replica::{Config, Replica};
-use crdtstats_journal::{Generation, Journal, Slot, Slots, Sums};
+use crdtstats_journal::{Generation, Journal, Slot, Slots, Sums, Unread};
 use crdtstats_lock::{ShortGuard, ShortLock};
 use std::collections::BTreeMap;
 use std::os::fd::RawFd;
@@ -62,6 +62,8 @@ struct Core {
     pending: Option<Plan>,
     /// The cursors that the last durable flush stored.
     stored_cursors: BTreeMap<String, u64>,
+    /// Room for what a read has to bring in: a read of little would wait for memory longer than for its keys.
+    touched: Vec<Unread>,
 }
 
 /// One open store.
@@ -94,6 +96,7 @@ impl Engine {
                 generation: String::new(),
                 pending: None,
                 stored_cursors: BTreeMap::new(),
+                touched: Vec::new(),
             }),
             flushing: Mutex::default(),
             slots: OnceLock::new(),

@@ -5,7 +5,7 @@ use crate::{Core, Counting, Engine, Turn};
 use crdtstats_core::key;
 use crdtstats_core::paths::KeyId;
 use crdtstats_core::state::State;
-use crdtstats_journal::{Journal, Slot, Unread};
+use crdtstats_journal::{Journal, Slot};
 use std::sync::{MutexGuard, TryLockError};
 
 /// With more slots to bring in than this, a read is no short call any more: about 50 µs.
@@ -63,18 +63,18 @@ impl Engine {
 
     /// Move the totals by what the slots gained since they were last looked at, a slice at a time.
     pub(crate) fn bring_in(&self, core: &mut Core, turn: Option<Turn<'_>>) {
-        let mut touched: Vec<Unread> = Vec::new();
         // One pass over what is listed now: writers that never rest cannot keep a reader here for ever.
         let mut left = match &self.counting(turn).journal {
             Some(journal) => journal.unread_len(),
             None => 0,
         };
+        let mut touched = std::mem::take(&mut core.touched);
         while left > 0 {
             touched.clear();
             {
                 let mut counting = self.counting(turn);
                 let Some(journal) = counting.journal.as_mut() else {
-                    return;
+                    break;
                 };
                 journal.take_unread(&mut touched);
                 for unread in touched.iter_mut().filter(|unread| unread.note == 0) {
@@ -82,7 +82,7 @@ impl Engine {
                 }
             }
             if touched.is_empty() {
-                return;
+                break;
             }
             left = left.saturating_sub(touched.len());
             let state = core.replica.state_mut();
@@ -96,6 +96,7 @@ impl Engine {
                 }
             }
         }
+        core.touched = touched;
     }
 
     /// Keys that others have counted on are not to be read from their slots alone any more. Before the core is let go

@@ -23,6 +23,7 @@ impl Journal {
                 note: journal.note(slot),
             });
         });
+        self.unread.reuse(piece);
     }
 
     /// Takes the oldest slots off the dirty list, about `count` at most; none when it is empty. They stay marked, so

@@ -53,6 +53,14 @@ impl<T> Queue<T> {
             None => std::mem::take(&mut self.last),
         }
     }
+
+    /// Gives a piece that was taken back to be filled again, so that pushing and taking by turns asks for no memory.
+    pub(crate) fn reuse(&mut self, mut piece: Vec<T>) {
+        if self.last.capacity() == 0 {
+            piece.clear();
+            self.last = piece;
+        }
+    }
 }
 
 #[cfg(test)]
@@ -66,7 +74,9 @@ mod tests {
         for more in [1, PIECE - 1, 0, 1, 3 * PIECE, 7] {
             (0..more).for_each(|n| queue.push(pushed + n));
             pushed += more;
-            taken.extend(queue.take());
+            let piece = queue.take();
+            taken.extend_from_slice(&piece);
+            queue.reuse(piece);
         }
         while !queue.is_empty() {
             assert_eq!(queue.len(), pushed - taken.len());

@@ -1,5 +1,6 @@
 //! `Engine`: what the replicator and the life cycle of a store call.
 
+use crate::blocks::Block;
 use crate::errors::{closed, data, internal, overflow, remote, unavailable, usage};
 use crate::leftover::Leftover;
 use crate::memory;
@@ -60,7 +61,7 @@ pub struct Effects {
 #[pyclass(frozen, get_all, module = "crdtstats._core")]
 pub struct FlushPlan {
     author: Option<String>,
-    blocks: Vec<(Py<PyBytes>, Py<PyBytes>)>,
+    blocks: Vec<(Py<PyBytes>, Py<Block>)>,
     cursors: BTreeMap<String, u64>,
     is_retry: bool,
     is_partial: bool,
@@ -71,13 +72,15 @@ fn bytes(py: Python<'_>, data: &[u8]) -> Py<PyBytes> {
 }
 
 fn plan(py: Python<'_>, plan: Plan) -> PyResult<FlushPlan> {
-    let built = plan.flush.iter().flat_map(|flush| &flush.blocks);
-    let sources: Vec<&[u8]> = built.clone().map(|built| built.block.as_slice()).collect();
-    let blocks = crate::copies::copies(py, &sources)?;
-    let cids = built.map(|built| bytes(py, built.cid.as_bytes()));
+    let mut blocks = Vec::new();
+    if let Some(flush) = &plan.flush {
+        for (built, block) in flush.blocks.iter().zip(Block::all(flush)) {
+            blocks.push((bytes(py, built.cid.as_bytes()), Py::new(py, block)?));
+        }
+    }
     Ok(FlushPlan {
         author: plan.flush.as_ref().map(|flush| flush.author.to_string()),
-        blocks: cids.zip(blocks).collect(),
+        blocks,
         cursors: plan.cursors,
         is_retry: plan.is_retry,
         is_partial: plan.is_partial,

@@ -4,9 +4,9 @@ mod amounts;
 mod arguments;
 mod arrow;
 mod batches;
+mod blocks;
 mod buffers;
 mod columns;
-mod copies;
 mod counters;
 mod engine;
 mod errors;
@@ -35,6 +35,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     leftover::register(m)?;
     counters::register(m)?;
     hot::register(m)?;
+    blocks::register(m)?;
     ids::register(m)?;
     table::register(m)
 }
