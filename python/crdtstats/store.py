@@ -145,7 +145,7 @@ class CRDTStatsStore(_core.Counters):
 
         Raises:
             UsageError: a sub-counter of another replica, or a native network: nothing is kept.
-            UnavailableError: others wrote more entries than are kept, and this may be one that is not.
+            UnavailableError: others wrote more entries or tombstones than are kept, and this may be one of them.
             ClosedError: the store is closed.
         """
         self._check_open()
