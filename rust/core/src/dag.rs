@@ -262,19 +262,6 @@ impl Dag {
         out
     }
 
-    /// Every missing node, sorted by CID.
-    #[must_use]
-    pub fn missing(&self) -> Vec<Cid> {
-        let mut out: Vec<_> = self
-            .entries
-            .iter()
-            .filter(|e| e.held == Held::Missing)
-            .map(|e| e.cid.clone())
-            .collect();
-        out.sort_unstable();
-        out
-    }
-
     pub(crate) fn entry_of(&self, cid: &Cid) -> Option<&Entry> {
         self.by_cid
             .get(cid)

@@ -8,6 +8,7 @@
 //! key is known from its first element on. A sub-counter of ours is always kept; where an element of it may be lost, what
 //! it shows is unknown until one of a higher priority than any lost one comes, which the next writing of ours is.
 
+use crate::dag::HEIGHT_FREE_MAX;
 use crate::limits::ENTRY_BYTES_MAX;
 use rustc_hash::FxHashMap;
 
@@ -198,9 +199,13 @@ impl Entries {
         self.change(key, |entry| entry.best = entry.best.max(value));
     }
 
-    /// The maximum of a sub-counter of ours where Go shows less, or may.
+    /// The maximum of a sub-counter of ours where Go shows less, or may, and a node of ours could change it.
     pub fn above_shown(&self, key: &KeyHash) -> Option<u64> {
         let entry = self.known.get(key)?;
+        let lost = self.uncertain.get(key);
+        if lost.is_some_and(|priority| *priority >= HEIGHT_FREE_MAX) {
+            return None; // no node of ours will be so high
+        }
         let certain = entry
             .winner
             .as_ref()
@@ -320,6 +325,10 @@ mod tests {
         assert_eq!(entries.above_shown(&ours), Some(7));
         assert!(entries.offer(ours, seven(8)));
         assert_eq!(entries.above_shown(&ours), Some(7));
+        // Lost above all that we can write: nothing is to be done about it.
+        assert!(!entries.offer(ours, Winner::new(u64::MAX, &[0; 9]).unwrap()));
+        assert_eq!(entries.above_shown(&ours), None);
+        assert_eq!(entries.shown(&ours), Shown::Unknown);
         entries.set(ours, Some(seven(8))); // counted again: it was removed
         assert_eq!(entries.above_shown(&ours), None);
     }

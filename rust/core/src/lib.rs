@@ -43,5 +43,6 @@ mod texts;
 mod tombstones;
 mod values;
 pub mod varint;
+mod waiting;
 pub mod wants;
 pub mod writing;

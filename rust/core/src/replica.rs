@@ -388,8 +388,8 @@ impl Replica {
             .map(|link| link.clone().into_v1())
             .partition(|link| link.check_node().is_ok());
         let added = self.dag.add(cid, &belongs, &links, node.delta.priority);
-        self.wants.done(cid);
         if !added.new {
+            self.wants.done(cid);
             return;
         }
         if let Some(doubt) = judged.doubt {
@@ -405,6 +405,8 @@ impl Replica {
                 self.want(link, Some(&charged), true);
             }
         }
+        // Only now: its place is for what it links to, before others that wait.
+        self.wants.done(cid);
         if let (Some(author), Some(native)) = (&judged.author, &node.delta.native) {
             if !ours && *author == self.me && !self.wrote_section(&native.section) {
                 self.meet_clone();

@@ -1,6 +1,7 @@
 //! Which missing blocks are asked for, for whom, and how many at a time.
 
 use crate::cid::Cid;
+use crate::waiting::Waiting;
 use rustc_hash::FxHashMap;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -12,6 +13,8 @@ pub const WANTS_PER_PEER_MAX: usize = 1024;
 pub const WAITING_MAX: usize = 65_536;
 /// How long a want stands, in ms, while others wait: a block that exists mostly comes within seconds.
 pub const WANT_STANDS_MS: u64 = 60_000;
+/// How long a want stands, in ms, before one that nobody was asked for yet may take its place.
+pub const WANT_YIELDS_MS: u64 = 5_000;
 /// How exactly that is known: bounds what is remembered of it.
 const STANDS_EXACTLY_MS: u64 = 1_000;
 /// Whom links in nodes without an author are charged to, together.
@@ -44,7 +47,8 @@ struct Standing {
 /// room is taken, the announced block that has stood longest makes room, whoever announced it (the core is not told who
 /// is connected): one that exists is there long before so many others were announced, and its peer announces it again.
 /// What held nodes link to stays: nobody says it twice. But it gives its place to those that wait, and waits itself, once
-/// it has stood for long: links to blocks that do not exist are as easily made.
+/// it has stood for long: links to blocks that do not exist are as easily made. One that nobody was asked for yet takes the
+/// place of one that has stood for some seconds, or each step down a chain would wait for such a turn.
 #[derive(Default)]
 pub struct Wants {
     standing: FxHashMap<Cid, Standing>,
@@ -55,15 +59,18 @@ pub struct Wants {
     next_turn: u64,
     /// The exchange was asked for those of turns below.
     asked: u64,
-    /// Those of turns below have stood for long.
+    /// Those of turns below have stood for [`WANT_STANDS_MS`].
     stood_long: u64,
+    /// Those of turns below have stood for [`WANT_YIELDS_MS`].
+    may_yield: u64,
     /// (turn, ms): the exchange was asked for those of turns below then, the first ones first. Not for long.
     asked_since: VecDeque<(u64, u64)>,
-    per_peer: FxHashMap<String, usize>,
-    waiting: VecDeque<Want>,
-    /// Those that wait still; true where held nodes link to them.
-    waiting_cids: FxHashMap<Cid, bool>,
+    /// The turns of those that stand for a peer.
+    per_peer: FxHashMap<String, BTreeSet<u64>>,
+    waiting: Waiting,
     evicted: Vec<Evicted>,
+    /// What was asked for, and waits again.
+    back: Vec<Cid>,
 }
 
 impl Wants {
@@ -76,18 +83,17 @@ impl Wants {
             }
             return true;
         }
-        if let Some(is_must) = self.waiting_cids.get_mut(cid) {
-            *is_must |= must;
+        if self.waiting.raise(cid, must) {
             return true;
         }
         let want = Want {
             cid: cid.clone(),
             peer: peer.map(str::to_owned),
         };
-        if self.peer_has_room(peer) && (self.has_room() || self.evict()) {
+        if self.make_room(peer, must) {
             self.stand(want, must);
-        } else if must || self.waiting.len() < WAITING_MAX {
-            self.wait(want, must);
+        } else if must || self.waiting.fresh_len() < WAITING_MAX {
+            self.waiting.push_fresh(want, must);
         } else {
             return false;
         }
@@ -96,7 +102,7 @@ impl Wants {
 
     /// A block came, or does not matter any more. True where it was standing or waiting.
     pub fn done(&mut self, cid: &Cid) -> bool {
-        let waited = self.waiting_cids.remove(cid).is_some();
+        let waited = self.waiting.remove(cid);
         let stood = self.remove(cid).is_some();
         if stood {
             self.hand_out();
@@ -111,7 +117,7 @@ impl Wants {
 
     #[must_use]
     pub fn is_wanted(&self, cid: &Cid) -> bool {
-        self.standing.contains_key(cid) || self.waiting_cids.contains_key(cid)
+        self.standing.contains_key(cid) || self.waiting.contains(cid)
     }
 
     #[must_use]
@@ -152,11 +158,13 @@ impl Wants {
             self.stood_long = turn;
             self.asked_since.pop_front();
         }
-        let mut back = Vec::new();
+        let yields = |&(_, since): &(u64, u64)| now_ms >= since.saturating_add(WANT_YIELDS_MS);
+        let may_yield = self.asked_since.iter().copied().take_while(yields).last();
+        self.may_yield = may_yield.map_or(self.stood_long, |(turn, _)| turn);
         for _ in 0..WANTS_PER_PEER_MAX {
             let first = self.turns.first_key_value();
             let Some((turn, cid)) = first
-                .filter(|(turn, _)| **turn < self.stood_long && !self.waiting_cids.is_empty())
+                .filter(|(turn, _)| **turn < self.stood_long && !self.waiting.is_empty())
                 .map(|(turn, cid)| (*turn, cid.clone()))
             else {
                 break;
@@ -170,11 +178,11 @@ impl Wants {
             if self.has_room() && self.peer_has_room(want.peer.as_deref()) {
                 self.stand(want, must); // nobody could take its place
             } else {
-                back.push(want.cid.clone());
-                self.wait(want, must);
+                self.back.push(want.cid.clone());
+                self.waiting.push_again(want, must);
             }
         }
-        back
+        std::mem::take(&mut self.back)
     }
 
     /// What is wanted no longer since the last call, as others needed the room.
@@ -188,7 +196,35 @@ impl Wants {
 
     fn peer_has_room(&self, peer: Option<&str>) -> bool {
         let has = peer.and_then(|peer| self.per_peer.get(peer));
-        has.copied().unwrap_or(0) < WANTS_PER_PEER_MAX
+        has.map_or(0, BTreeSet::len) < WANTS_PER_PEER_MAX
+    }
+
+    /// Room for one that nobody was asked for yet. False where there is none.
+    fn make_room(&mut self, peer: Option<&str>, must: bool) -> bool {
+        if !self.peer_has_room(peer) {
+            let oldest = peer.and_then(|peer| self.per_peer.get(peer)?.first());
+            return must && self.displace(oldest.copied());
+        }
+        self.has_room()
+            || self.evict()
+            || (must && self.displace(self.turns.keys().next().copied()))
+    }
+
+    /// Let one that has stood for some seconds wait again. False where this one has not.
+    fn displace(&mut self, turn: Option<u64>) -> bool {
+        let Some(turn) = turn.filter(|turn| *turn < self.may_yield) else {
+            return false;
+        };
+        let must = !self.announced.contains(&turn);
+        let Some(cid) = self.turns.get(&turn).cloned() else {
+            return false;
+        };
+        let Some(Standing { peer, .. }) = self.remove(&cid) else {
+            return false;
+        };
+        self.back.push(cid.clone());
+        self.waiting.push_again(Want { cid, peer }, must);
+        true
     }
 
     /// Make room. False where only what held nodes link to stands.
@@ -206,11 +242,11 @@ impl Wants {
     }
 
     fn stand(&mut self, want: Want, must: bool) {
-        if let Some(peer) = &want.peer {
-            *self.per_peer.entry(peer.clone()).or_default() += 1;
-        }
         let turn = self.next_turn;
         self.next_turn += 1;
+        if let Some(peer) = &want.peer {
+            self.per_peer.entry(peer.clone()).or_default().insert(turn);
+        }
         self.turns.insert(turn, want.cid.clone());
         if !must {
             self.announced.insert(turn);
@@ -219,44 +255,33 @@ impl Wants {
         self.standing.insert(cid, Standing { peer, turn });
     }
 
-    fn wait(&mut self, want: Want, must: bool) {
-        self.waiting_cids.insert(want.cid.clone(), must);
-        self.waiting.push_back(want);
-    }
-
     fn remove(&mut self, cid: &Cid) -> Option<Standing> {
         let standing = self.standing.remove(cid)?;
         self.turns.remove(&standing.turn);
         self.announced.remove(&standing.turn);
         if let Some(peer) = &standing.peer
-            && let Some(count) = self.per_peer.get_mut(peer)
+            && let Some(turns) = self.per_peer.get_mut(peer)
         {
-            *count -= 1;
-            if *count == 0 {
+            turns.remove(&standing.turn);
+            if turns.is_empty() {
                 self.per_peer.remove(peer);
             }
         }
         Some(standing)
     }
 
-    /// Give the freed room to whoever has waited longest and may have it. Looks at a bounded number of them.
+    /// Give the freed room to those that wait and may have it.
     fn hand_out(&mut self) {
-        for _ in 0..self.waiting.len().min(64) {
-            if !self.has_room() {
-                return;
-            }
-            let Some(want) = self.waiting.pop_front() else {
+        while self.has_room() {
+            let per_peer = &self.per_peer;
+            let may_stand = |want: &Want| {
+                let has = want.peer.as_ref().and_then(|peer| per_peer.get(peer));
+                has.map_or(0, BTreeSet::len) < WANTS_PER_PEER_MAX
+            };
+            let Some((want, must)) = self.waiting.take(may_stand) else {
                 return;
             };
-            let Some(&must) = self.waiting_cids.get(&want.cid) else {
-                continue;
-            };
-            if self.peer_has_room(want.peer.as_deref()) {
-                self.waiting_cids.remove(&want.cid);
-                self.stand(want, must);
-            } else {
-                self.waiting.push_back(want);
-            }
+            self.stand(want, must);
         }
     }
 }
@@ -392,7 +417,7 @@ mod tests {
             now_ms += 7_000;
         }
         assert!((0..dead).all(|n| times.get(&cid(n)).is_some_and(|&times| times > 2)));
-        assert!(wants.asked_since.len() < 100 && wants.waiting.len() <= dead);
+        assert!(wants.asked_since.len() < 100 && wants.waiting.places() <= dead);
     }
 
     #[test]

@@ -99,26 +99,79 @@ fn what_is_given_up_and_announced_again_at_once_is_not_cancelled() {
     assert_eq!(effects.want.len(), 2);
 }
 
+/// A chain of nodes, the head last.
+fn chain(length: u64) -> Vec<(Cid, Vec<u8>)> {
+    let mut nodes: Vec<(Cid, Vec<u8>)> = Vec::new();
+    for height in 1..=length {
+        let links: Vec<_> = nodes
+            .last()
+            .map(|node| node.0.clone())
+            .into_iter()
+            .collect();
+        nodes.push(unsigned(&links, vec![], vec![], height, ""));
+    }
+    nodes
+}
+
+/// How long it takes, in ms, until a chain is held of which every block comes as soon as it is asked for.
+fn ms_to_hold(replica: &mut Replica, from_ms: u64, nodes: &[(Cid, Vec<u8>)]) -> u64 {
+    let head = &nodes.last().unwrap().0;
+    say(replica, "honest", std::slice::from_ref(head));
+    let mut asked = Vec::new();
+    for now_ms in (from_ms..).step_by(1_000) {
+        loop {
+            asked.extend(replica.poll(now_ms).want.into_iter().map(|want| want.cid));
+            let come = nodes.iter().find(|node| asked.contains(&node.0));
+            let Some((cid, block)) = come.filter(|node| !replica.dag().holds(&node.0)) else {
+                break;
+            };
+            replica.handle_block(cid, block).unwrap();
+            asked.retain(|asked| asked != cid);
+        }
+        if replica.dag().is_complete(head) {
+            return now_ms - from_ms;
+        }
+        assert!(now_ms < from_ms + 3_600_000);
+    }
+    unreachable!()
+}
+
 #[test]
-fn a_node_with_links_to_blocks_that_do_not_exist_leaves_room_for_others() {
+fn a_node_with_links_to_blocks_that_do_not_exist_holds_nobody_up() {
+    for dead in [1_000usize, 1_100, 3_000, 20_000] {
+        let mut replica = replica(false, ME);
+        let links: Vec<_> = (0..dead.div_ceil(WANTS_PER_PEER_MAX))
+            .flat_map(|n| made_up(n * WANTS_PER_PEER_MAX))
+            .take(dead)
+            .collect();
+        let hostile = unsigned(&links, vec![], vec![], 1, "");
+        announce(&mut replica, &hostile, "").unwrap();
+        assert_eq!(replica.poll(0).want.len(), dead.min(WANTS_PER_PEER_MAX));
+        // Its links have stood for no time yet: the first step waits for one of them to yield, no other does.
+        let first = ms_to_hold(&mut replica, 0, &chain(10));
+        assert!(first <= 10_000, "{dead}: {first} ms");
+        for minute in 2..5 {
+            let nodes = chain(10 * minute);
+            let later = ms_to_hold(&mut replica, minute * 60_000, &nodes);
+            assert_eq!(later, 0, "{dead}");
+        }
+        assert_eq!(replica.wanted_count(), dead.min(WANTS_PER_PEER_MAX));
+    }
+}
+
+#[test]
+fn links_to_blocks_that_do_not_exist_are_all_asked_for_in_turn() {
     let mut replica = replica(false, ME);
-    let links: Vec<_> = (0..16).flat_map(|n| made_up(n << 10)).collect();
+    let links: Vec<_> = (0..4).flat_map(|n| made_up(n << 10)).collect();
     let hostile = unsigned(&links, vec![], vec![], 1, "");
     announce(&mut replica, &hostile, "").unwrap();
-    assert_eq!(replica.poll(0).want.len(), WANTS_PER_PEER_MAX);
-    let below = unsigned(&[], vec![], vec![], 1, "");
-    let above = unsigned(std::slice::from_ref(&below.0), vec![], vec![], 2, "");
-    say(&mut replica, "honest", std::slice::from_ref(&above.0));
-    assert_eq!(replica.poll(0).want.len(), 1);
-    replica.handle_block(&above.0, &above.1).unwrap();
-    // It waits with all others that nodes without an author link to, until it is its turn.
-    for minute in 0..=links.len() / WANTS_PER_PEER_MAX {
-        let effects = replica.poll(minute as u64 * 61_000);
+    let mut asked: Vec<Cid> = Vec::new();
+    for minute in 0..9 {
+        let effects = replica.poll(minute * 61_000);
         assert!(effects.cancel.len() <= WANTS_PER_PEER_MAX);
-        if effects.want.iter().any(|want| want.cid == below.0) {
-            replica.handle_block(&below.0, &below.1).unwrap();
-        }
+        asked.extend(effects.want.into_iter().map(|want| want.cid));
     }
-    assert!(replica.dag().is_complete(&above.0));
-    assert_eq!(replica.wanted_count(), WANTS_PER_PEER_MAX);
+    for link in &links {
+        assert!(asked.iter().filter(|asked| *asked == link).count() >= 2);
+    }
 }
