@@ -61,25 +61,35 @@ impl Waiting {
         self.cids.remove(cid).is_some()
     }
 
-    /// The next one that may stand, and whether held nodes link to it. Looks at a bounded number; those that may not
+    /// The next one that may stand (a want, and whether held nodes link to it). Looks at a bounded number; those that may not
     /// stand go behind the others.
-    pub fn take(&mut self, may_stand: impl Fn(&Want) -> bool) -> Option<(Want, bool)> {
+    pub fn take(&mut self, may_stand: impl Fn(&Want, bool) -> bool) -> Option<(Want, bool)> {
+        let fresh = self.take_fresh(&may_stand);
+        fresh.or_else(|| self.take_again(&may_stand))
+    }
+
+    /// As [`Waiting::take`], of those alone that nobody was asked for yet.
+    pub fn take_fresh(&mut self, may_stand: impl Fn(&Want, bool) -> bool) -> Option<(Want, bool)> {
         for _ in 0..self.fresh.len().min(LOOKED_AT) {
             let want = self.fresh.pop_back()?;
             match self.cids.get(&want.cid) {
                 None => {}
-                Some(&must) if may_stand(&want) => {
+                Some(&must) if may_stand(&want, must) => {
                     self.cids.remove(&want.cid);
                     return Some((want, must));
                 }
                 Some(_) => self.fresh.push_front(want),
             }
         }
+        None
+    }
+
+    fn take_again(&mut self, may_stand: impl Fn(&Want, bool) -> bool) -> Option<(Want, bool)> {
         for _ in 0..self.again.len().min(LOOKED_AT) {
             let want = self.again.pop_front()?;
             match self.cids.get(&want.cid) {
                 None => {}
-                Some(&must) if may_stand(&want) => {
+                Some(&must) if may_stand(&want, must) => {
                     self.cids.remove(&want.cid);
                     return Some((want, must));
                 }

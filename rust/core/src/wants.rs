@@ -162,6 +162,11 @@ impl Wants {
         let may_yield = self.asked_since.iter().copied().take_while(yields).last();
         self.may_yield = may_yield.map_or(self.stood_long, |(turn, _)| turn);
         for _ in 0..WANTS_PER_PEER_MAX {
+            if !self.yield_one() {
+                break;
+            }
+        }
+        for _ in 0..WANTS_PER_PEER_MAX {
             let first = self.turns.first_key_value();
             let Some((turn, cid)) = first
                 .filter(|(turn, _)| **turn < self.stood_long && !self.waiting.is_empty())
@@ -197,6 +202,36 @@ impl Wants {
     fn peer_has_room(&self, peer: Option<&str>) -> bool {
         let has = peer.and_then(|peer| self.per_peer.get(peer));
         has.map_or(0, BTreeSet::len) < WANTS_PER_PEER_MAX
+    }
+
+    /// Let one that waits, that held nodes link to, and that nobody was asked for yet, take the place of one that has stood for some seconds.
+    fn yield_one(&mut self) -> bool {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        let found = waiting.take_fresh(|want, must| {
+            let oldest = self.oldest_beside(want.peer.as_deref());
+            must && oldest.is_some_and(|turn| turn < self.may_yield)
+        });
+        self.waiting = waiting;
+        let Some((want, must)) = found else {
+            return false;
+        };
+        let oldest = self.oldest_beside(want.peer.as_deref());
+        if self.displace(oldest) {
+            self.stand(want, must);
+            true
+        } else {
+            self.waiting.push_fresh(want, must);
+            false
+        }
+    }
+
+    /// Whose place one could take that is charged to a peer: of its own ones, or of all where it has room.
+    fn oldest_beside(&self, peer: Option<&str>) -> Option<u64> {
+        if self.peer_has_room(peer) {
+            return self.turns.keys().next().copied();
+        }
+        let own = peer.and_then(|peer| self.per_peer.get(peer))?;
+        own.first().copied()
     }
 
     /// Room for one that nobody was asked for yet. False where there is none.
@@ -274,7 +309,7 @@ impl Wants {
     fn hand_out(&mut self) {
         while self.has_room() {
             let per_peer = &self.per_peer;
-            let may_stand = |want: &Want| {
+            let may_stand = |want: &Want, _must: bool| {
                 let has = want.peer.as_ref().and_then(|peer| per_peer.get(peer));
                 has.map_or(0, BTreeSet::len) < WANTS_PER_PEER_MAX
             };
