@@ -207,8 +207,8 @@ impl Wants {
     /// Let one that waits, that held nodes link to, and that nobody was asked for yet, take the place of one that has stood for some seconds.
     fn yield_one(&mut self) -> bool {
         let mut waiting = std::mem::take(&mut self.waiting);
-        let found = waiting.take_fresh(|want, must| {
-            let oldest = self.oldest_beside(want.peer.as_deref());
+        let found = waiting.take_fresh(|must, peer| {
+            let oldest = self.oldest_beside(peer);
             must && oldest.is_some_and(|turn| turn < self.may_yield)
         });
         self.waiting = waiting;
@@ -309,8 +309,8 @@ impl Wants {
     fn hand_out(&mut self) {
         while self.has_room() {
             let per_peer = &self.per_peer;
-            let may_stand = |want: &Want, _must: bool| {
-                let has = want.peer.as_ref().and_then(|peer| per_peer.get(peer));
+            let may_stand = |peer: Option<&str>| {
+                let has = peer.and_then(|peer| per_peer.get(peer));
                 has.map_or(0, BTreeSet::len) < WANTS_PER_PEER_MAX
             };
             let Some((want, must)) = self.waiting.take(may_stand) else {
