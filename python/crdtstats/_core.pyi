@@ -289,6 +289,9 @@ class Engine:
     def load(self, blocks: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, str]]:
         """Take stored blocks in; gives the damaged ones, with the reason."""
 
+    def note_lost(self, cids: list[bytes]) -> None:
+        """Note blocks that were here and could not be loaded: a peer that gives one back is no sign of a clone."""
+
     def load_cursors(self, cursors: Mapping[str, int]) -> None:
         """Take the cursors of the last durable flush."""
 

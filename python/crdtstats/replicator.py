@@ -138,7 +138,7 @@ class Replicator:
             if not self._engine.holds(cid):
                 return None
             block = self._unstored.get(cid)
-            block = self._storage.block(cid) if block is None else block
+            block = self._storage.block_to_serve(cid) if block is None else block
         except CrdtStatsError as error:
             logger.warning("block not served: %s", error)
             return None
@@ -275,6 +275,7 @@ class Replicator:
             for _ in range(min(len(self._again), AGAIN_MAX)):
                 cid = self._again[0]
                 block = self._unstored.get(cid)
+                # One that is damaged is an error here: counted without it, a value would go down that should not.
                 self._engine.look_again(cid, self._storage.block(cid) if block is None else block)
                 self._again.popleft()
                 if not self._again:

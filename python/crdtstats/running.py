@@ -130,19 +130,24 @@ class Running:
         self._storage.check_format()
         for peer_id in self._old_identities:
             self.engine.hold(peer_id)
-        lost: list[tuple[bytes, str]] = []
-        damaged = self.engine.load(self._storage.blocks(lost)) + lost
+        lost: list[tuple[bytes, DataError]] = []
+        damaged = self.engine.load(self._storage.blocks(lost))
         for cid, reason in damaged:
             logger.error(
-                "damaged block dropped, peers that have it are asked for it: %s: %s", cid.hex(), reason
+                "damaged block dropped, it counts again when a peer gives it: %s: %s", cid.hex(), reason
             )
         if damaged:
             self._storage.drop_blocks([cid for cid, _ in damaged])
-            self.replicator.dropped["block-damaged"] = len(damaged)
+        _log_lost(lost)
+        # The entries of what is lost stay: their file may come back.
+        if gone := [cid for cid, _ in (*damaged, *lost)]:
+            self.replicator.dropped["block-damaged"] = len(gone)
+            self.engine.note_lost(gone)
         self.replicator.look_again(self._clock())
         own_head = self._storage.own_head(self._host.peer_id)
         if own_head is not None and not self.engine.holds(own_head):
             logger.error("the last node that this replica wrote is not in the datastore: %s", own_head.hex())
+            self.engine.note_lost([own_head])
         self.engine.load_cursors(self._storage.cursors())
         self.engine.trim_memory()
 
@@ -337,3 +342,18 @@ class Running:
         self._closed = True
         self._stop()
         self.engine.finish(False)
+
+
+def _log_lost(lost: list[tuple[bytes, DataError]]) -> None:
+    """One line for each file that has lost blocks, however many."""
+    of_file: dict[Any, list[tuple[bytes, DataError]]] = {}
+    for cid, error in lost:
+        of_file.setdefault(error.attributes.get("path"), []).append((cid, error))
+    for blocks in of_file.values():
+        cid, error = blocks[0]
+        logger.error(
+            "%d damaged block(s), which count again when they are restored or a peer gives them; the first is %s: %s",
+            len(blocks),
+            cid.hex(),
+            error,
+        )

@@ -64,11 +64,11 @@ class Storage:
                 found=found,
             )
 
-    def blocks(self, lost: list[tuple[bytes, str]] | None = None) -> Iterator[tuple[bytes, bytes]]:
+    def blocks(self, lost: list[tuple[bytes, DataError]] | None = None) -> Iterator[tuple[bytes, bytes]]:
         """Yield (CID, block) of every stored block.
 
         Args:
-            lost: gets (CID, why) of each that is damaged in the datastore; without it such a one is a ``DataError``.
+            lost: gets (CID, error) of each that is damaged in the datastore; without it such a one is a ``DataError``.
         """
         last = ""
         try:
@@ -91,16 +91,21 @@ class Storage:
                 continue
             except DataError as error:
                 _check_one_value(error)
-                lost.append((_cid_of_key(key), str(error)))
+                lost.append((_cid_of_key(key), error))
                 continue
             yield _cid_of_key(key), block
 
     def block(self, cid: bytes) -> bytes | None:
-        """One stored block, or None: also where the datastore has lost it, which is logged once."""
+        """One stored block, or None where there is none. One that the datastore has lost is a ``DataError``."""
         try:
             return self._datastore.get(_block_key(cid))
         except KeyError:
             return None
+
+    def block_to_serve(self, cid: bytes) -> bytes | None:
+        """One stored block, or None: also where the datastore has lost it, which is logged once."""
+        try:
+            return self.block(cid)
         except DataError as error:
             _check_one_value(error)
             if cid not in self._lost:

@@ -11,7 +11,7 @@ import pytest
 
 from crdtstats import Identity, wire
 from crdtstats.datastores import MemoryDatastore
-from crdtstats.errors import ClosedError, UnavailableError, UsageError
+from crdtstats.errors import ClosedError, DataError, UnavailableError, UsageError
 from crdtstats.host import LocalHost
 from crdtstats.settings import WARPNET_TOPIC
 from crdtstats.store import CRDTStatsStore
@@ -111,6 +111,33 @@ def test_a_datastore_that_refuses_holds_the_old_value_until_it_answers() -> None
     datastore.get = get  # type: ignore[method-assign]
     peer.settle()
     assert (peer.store.get("k"), peer.store.status()["recounting"]) == (0, 0)
+    peer.store.close()
+
+
+def test_a_damaged_block_holds_the_old_value_and_no_flush() -> None:
+    datastore = MemoryDatastore()
+    peer = Peer(datastore)
+    key = "/STATS/incr/k/w/g"
+    five, three = (put(key, value.to_bytes(8, "big")) for value in (5, 3))
+    for node in (five, three):
+        peer.give(node)
+    get = datastore.get
+
+    def damaged(key: str) -> bytes:
+        value = get(key)
+        if value == three:
+            raise DataError("injected: it is cut", key=key)
+        return value
+
+    datastore.get = damaged  # type: ignore[method-assign]
+    peer.give(delete((key, five)))
+    peer.store.increment("mine", 2)
+    peer.settle()
+    status = peer.store.status()
+    assert (peer.store.get("k"), status["recounting"], status["dirty"]) == (5, 1, 0)
+    datastore.get = get  # type: ignore[method-assign]
+    peer.settle()
+    assert (peer.store.get("k"), peer.store.status()["recounting"]) == (3, 0)
     peer.store.close()
 
 

@@ -1,5 +1,5 @@
-"""A file of values beside SQLite's that is missing or cut: its blocks are dropped and asked for again, and nothing else
-is touched."""
+"""A file of values beside SQLite's that is missing or cut: its blocks do not count until it is back or a peer gives
+them again, and nothing else is touched."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def directory(tmp_path: Path) -> Directory:
 
 
 @pytest.mark.parametrize("damage", ["missing", "cut"])
-def test_its_blocks_are_dropped_and_all_else_is_there(
+def test_its_blocks_do_not_count_and_all_else_is_there(
     directory: Directory, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     if damage == "missing":
@@ -63,14 +63,27 @@ def test_its_blocks_are_dropped_and_all_else_is_there(
         assert left == 0 if damage == "missing" else 0 < left < len(LARGE)
         assert stats.get("small") == 1
         stats.increment("later")
-    assert caplog.text.count("damaged block dropped") == lost
+    assert caplog.text.count("damaged block") == 1
+    assert f"{lost} damaged block(s)" in caplog.text
     assert f"1 is {damage}" in caplog.text
-    caplog.clear()
     with directory.open() as stats:
-        assert stats.status()["dropped"] == {}
+        assert stats.status()["dropped"] == {"block-damaged": lost}
         assert (stats.total("large"), stats.get("small"), stats.get("later")) == (left, 1, 1)
     assert directory.values.exists() == (damage == "cut")
-    assert "dropped" not in caplog.text
+
+
+def test_values_that_come_back_count_again(directory: Directory) -> None:
+    beside, aside = directory.values.parent, directory.path / "aside"
+    beside.rename(aside)
+    with directory.open() as stats:
+        assert stats.status()["dropped"] == {"block-damaged": directory.blocks}
+        assert (stats.total("large"), stats.get("small")) == (0, 1)
+        stats.increment("later")
+    aside.rename(beside)
+    with directory.open() as stats:
+        status = stats.status()
+        assert (status["dropped"], status["missing"], status["clone_seen"]) == ({}, 0, False)
+        assert (stats.total("large"), stats.get("small"), stats.get("later")) == (len(LARGE), 1, 1)
 
 
 def test_what_cannot_be_read_is_an_error_of_the_open_and_nothing_is_dropped(
@@ -126,7 +139,7 @@ def test_a_value_lost_while_the_store_runs_is_served_as_none_and_named_once(
         assert caplog.text.count("damaged block") == served.count(None)
 
 
-@pytest.mark.parametrize("damage", ["missing", "cut"])
+@pytest.mark.parametrize("damage", ["missing", "cut", "zeros"])
 def test_a_peer_gives_back_our_own_blocks_and_those_of_others(tmp_path: Path, damage: str) -> None:
     now, network = 0.0, MemoryNetwork(1, check=_core.check_block)
     identities = [_core.Identity.generate() for _ in range(2)]
@@ -168,8 +181,10 @@ def test_a_peer_gives_back_our_own_blocks_and_those_of_others(tmp_path: Path, da
     (values,) = paths[1].with_name(paths[1].name + "-values").iterdir()
     if damage == "missing":
         values.unlink()
-    else:
+    elif damage == "cut":
         os.truncate(values, values.stat().st_size // 2)
+    else:
+        values.write_bytes(bytes(values.stat().st_size))
     two = join(1)
     assert two.total("large") < 2 * len(LARGE)
     lost = two.status()["dropped"]["block-damaged"]
@@ -177,6 +192,9 @@ def test_a_peer_gives_back_our_own_blocks_and_those_of_others(tmp_path: Path, da
     run(one, two)
     assert dict(two.items()) == totals
     assert two.status()["blocks"] == blocks
+    assert [store.status()["clone_seen"] for store in (one, two)] == [False, False], (
+        "its own were lost, not cloned"
+    )
     for store in (one, two):
         store.close()
     network.close()

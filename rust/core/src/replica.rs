@@ -40,6 +40,8 @@ pub struct Replica {
     clone_seen: bool,
     doubled: bool,
     own_seen: Vec<OwnSeen>,
+    /// What the datastore lost of what we held.
+    lost: FxHashSet<Cid>,
 }
 
 impl Replica {
@@ -68,6 +70,7 @@ impl Replica {
             clone_seen: false,
             doubled: false,
             own_seen: Vec::new(),
+            lost: FxHashSet::default(),
         }
     }
 
@@ -156,6 +159,11 @@ impl Replica {
             self.take(cid, block.len(), &judged, None, true);
         }
         Ok(())
+    }
+
+    /// Note blocks that were here before and cannot be loaded: one of ours that a peer gives back is no sign of a clone.
+    pub fn note_lost(&mut self, cids: impl IntoIterator<Item = Cid>) {
+        self.lost.extend(cids.into_iter().map(Cid::into_v1));
     }
 
     /// Take a payload of the topic.
@@ -392,6 +400,7 @@ impl Replica {
             self.wants.done(cid);
             return;
         }
+        let was_here = self.lost.remove(cid);
         if let Some(doubt) = judged.doubt {
             self.count(doubt.slug());
         }
@@ -408,7 +417,8 @@ impl Replica {
         // Only now: its place is for what it links to, before others that wait.
         self.wants.done(cid);
         if let (Some(author), Some(native)) = (&judged.author, &node.delta.native) {
-            if !ours && *author == self.me && !self.wrote_section(&native.section) {
+            let known = ours || was_here || *author != self.me;
+            if !known && !self.wrote_section(&native.section) {
                 self.meet_clone();
             }
             if self

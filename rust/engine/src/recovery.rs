@@ -21,6 +21,11 @@ impl Engine {
         Ok(self.core().replica.load(cid, block)?)
     }
 
+    /// Note blocks that were here before and could not be loaded; before anything comes in from peers.
+    pub fn note_lost(&self, cids: Vec<Cid>) {
+        self.core().replica.note_lost(cids);
+    }
+
     /// Take the cursors of the last durable flush in.
     pub fn load_cursors(&self, cursors: BTreeMap<String, u64>) {
         self.core().stored_cursors.clone_from(&cursors);

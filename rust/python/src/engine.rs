@@ -158,6 +158,13 @@ impl Engine {
         Ok(damaged)
     }
 
+    /// What is no CID is passed over: no peer has it either.
+    fn note_lost(&self, py: Python<'_>, cids: Vec<Bound<'_, PyBytes>>) {
+        let cids = cids.iter().flat_map(|cid| Cid::from_bytes(cid.as_bytes()));
+        let cids: Vec<_> = cids.collect();
+        py.detach(|| self.engine.note_lost(cids));
+    }
+
     fn load_cursors(&self, py: Python<'_>, cursors: BTreeMap<String, u64>) {
         py.detach(|| self.engine.load_cursors(cursors));
     }
