@@ -139,7 +139,7 @@ def test_a_value_lost_while_the_store_runs_is_served_as_none_and_named_once(
         assert caplog.text.count("damaged block") == served.count(None)
 
 
-@pytest.mark.parametrize("damage", ["missing", "cut", "zeros"])
+@pytest.mark.parametrize("damage", ["missing", "cut", "zeros", "head"])
 def test_a_peer_gives_back_our_own_blocks_and_those_of_others(tmp_path: Path, damage: str) -> None:
     now, network = 0.0, MemoryNetwork(1, check=_core.check_block)
     identities = [_core.Identity.generate() for _ in range(2)]
@@ -173,8 +173,13 @@ def test_a_peer_gives_back_our_own_blocks_and_those_of_others(tmp_path: Path, da
         store.update(LARGE)
         store.flush()
     run(one, two)
+    two.close()
+    two = join(1)
+    two.increment("last")  # a section of one node, too small for a file
+    two.flush()
+    run(one, two)
     totals, blocks = dict(two.items()), two.status()["blocks"]
-    assert totals == {key: 2 * n for key, n in LARGE.items()} == dict(one.items())
+    assert totals == {**{key: 2 * n for key, n in LARGE.items()}, "last": 1} == dict(one.items())
     two.close()
     with closing(SQLiteDatastore(paths[1])) as datastore:
         datastore.batch(list(datastore.query("/blocks")))  # at once, as they come by a walk
@@ -183,11 +188,14 @@ def test_a_peer_gives_back_our_own_blocks_and_those_of_others(tmp_path: Path, da
         values.unlink()
     elif damage == "cut":
         os.truncate(values, values.stat().st_size // 2)
+    elif damage == "head":
+        with closing(SQLiteDatastore(paths[1])) as datastore:
+            Storage(datastore).drop_blocks([datastore.get(f"/own/{identities[1].peer_id}")])
     else:
         values.write_bytes(bytes(values.stat().st_size))
     two = join(1)
-    assert two.total("large") < 2 * len(LARGE)
-    lost = two.status()["dropped"]["block-damaged"]
+    assert two.total() < 2 * len(LARGE) + 1
+    lost = two.status()["dropped"].get("block-damaged", 1)
     assert two.status()["blocks"] == blocks - lost
     run(one, two)
     assert dict(two.items()) == totals

@@ -222,6 +222,24 @@ fn a_node_of_ours_that_we_never_wrote_shows_a_clone() {
     assert_eq!(replica.state().total(""), 7);
 }
 
+#[test]
+fn a_node_of_ours_that_was_lost_shows_none() {
+    let me = Identity::from_seed([9; 32]);
+    let [lost, other] = [7, 8].map(|value| {
+        Said {
+            value,
+            ..Said::by(&me)
+        }
+        .block()
+    });
+    for heard in [&lost, &other] {
+        let mut replica = replica(true);
+        replica.note_lost([lost.0.clone()]);
+        hear(&mut replica, heard).unwrap();
+        assert_eq!(replica.clone_seen(), heard == &other);
+    }
+}
+
 struct NoTexts;
 
 impl OutsideTexts for NoTexts {
