@@ -7,6 +7,9 @@
 //! undoes nothing. So honest Go nodes do stand above such a block. A Go peer that we announce one of them to fetches the
 //! head itself, which we serve; it misses the refused block as it would if the node's own writer had announced it. Our
 //! own nodes never link to a refused one: it is never complete, and so no head.
+//!
+//! That a block was refused is known for one run: after the next open it is asked for again, and until somebody gives it
+//! what stands on it is no head.
 
 use crate::dag::{Dag, Entry, HEIGHT_FREE_MAX, Index};
 
