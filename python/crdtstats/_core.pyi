@@ -292,6 +292,9 @@ class Engine:
     def note_lost(self, cids: list[bytes]) -> None:
         """Note blocks that were here and could not be loaded: a peer that gives one back is no sign of a clone."""
 
+    def load_refused(self, cids: list[bytes]) -> None:
+        """Take stored ``Effects.refused`` in, before or after the blocks. One that is held stays held."""
+
     def load_cursors(self, cursors: Mapping[str, int]) -> None:
         """Take the cursors of the last durable flush."""
 

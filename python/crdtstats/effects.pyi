@@ -24,6 +24,10 @@ class Effects:
         """(CID, block) to store."""
 
     @property
+    def refused(self) -> list[bytes]:
+        """CIDs to store with them, for ``load_refused``: their blocks are no nodes, and held nodes link to them."""
+
+    @property
     def want(self) -> list[tuple[bytes, str | None]]:
         """(CID, the peer that named it) to fetch."""
 

@@ -8,8 +8,11 @@
 //! head itself, which we serve; it misses the refused block as it would if the node's own writer had announced it. Our
 //! own nodes never link to a refused one: it is never complete, and so no head.
 //!
-//! That a block was refused is known for one run: after the next open it is asked for again, and until somebody gives it
-//! what stands on it is no head.
+//! That a block was refused for its bytes, and held nodes link to it, is kept in the datastore
+//! ([`Effects::refused`](crate::replica::Effects)), or after the next open what stands on it would be no head until
+//! somebody gave such bytes once more. It takes less than the links themselves. Refused for anything else, a block is
+//! asked for again: rules and pauses are of one run. A node that is held wins over a note that it was refused, whichever
+//! is loaded first.
 
 use crate::dag::{Dag, Entry, HEIGHT_FREE_MAX, Index};
 
@@ -96,6 +99,7 @@ mod tests {
     use super::*;
     use crate::belonging::Belongs;
     use crate::cid::{Cid, HashKind};
+    use crate::dag::Why;
 
     fn cid(n: u8) -> Cid {
         Cid::of(HashKind::Sha2_256, &[n])
@@ -110,7 +114,7 @@ mod tests {
                 let links: Vec<_> = links.iter().map(|&l| cid(l)).collect();
                 dag.add(&cid(n), &Belongs::to(""), &links, priority);
             }
-            None => dag.refuse(&cid(n)),
+            None => drop(dag.refuse(&cid(n), Why::Bytes)),
         }
     }
 
@@ -200,7 +204,7 @@ mod tests {
         nodes.into_iter().for_each(|node| take(&mut dag, node));
         assert_eq!(heads(&dag), sorted(&[(3, 3)]));
         assert!(dag.is_complete(&cid(8)) && !dag.is_refused(&cid(8)));
-        dag.refuse(&cid(8)); // too late
+        assert!(!dag.refuse(&cid(8), Why::Bytes)); // too late
         assert!(dag.holds(&cid(8)) && !dag.is_refused(&cid(8)));
         assert_eq!((dag.held_count(), dag.missing_count()), (3, 0));
     }

@@ -3,6 +3,7 @@
 use crate::belonging::{Belongs, DagNames, NAMELESS};
 use crate::cid::Cid;
 use crate::refused::Refused;
+pub use crate::refused::Why;
 use rustc_hash::FxHashMap;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -48,6 +49,9 @@ pub struct Added {
     pub missing: Vec<Cid>,
     /// How many heads said that it belongs to another DAG.
     pub other_heads: u64,
+    /// Linked blocks that were refused for their bytes: kept with the node, what stands on it is a head after the next
+    /// open too. Each is named once.
+    pub refused: Vec<Cid>,
 }
 
 /// Every node that is held or known to be missing.
@@ -113,21 +117,34 @@ impl Dag {
     }
 
     /// Note that a node is not to be had in any form that counts: what waits for it waits no longer (see
-    /// [`crate::completing`]). One that is held stays.
-    pub fn refuse(&mut self, cid: &Cid) {
+    /// [`crate::completing`]). One that is held stays. True where that has to be kept: as [`Added::refused`].
+    pub fn refuse(&mut self, cid: &Cid, why: Why) -> bool {
+        match self.refuse_missing(cid) {
+            Some(true) => return why == Why::Bytes,
+            Some(false) => self.refused.insert(cid, why),
+            None => {}
+        }
+        false
+    }
+
+    /// As [`Dag::refuse`], and it is known to be kept.
+    pub fn refuse_kept(&mut self, cid: Cid) {
+        if self.refuse_missing(&cid) == Some(false) {
+            self.refused.keep(cid);
+        }
+    }
+
+    /// Whether a held node links to it, and so its entry says that it is refused; `None` where all was known.
+    fn refuse_missing(&mut self, cid: &Cid) -> Option<bool> {
         let Some(&index) = self.by_cid.get(cid) else {
-            self.refused.insert(cid);
-            return;
+            return Some(false);
         };
-        let Some(entry) = self.entries.get_mut(index as usize) else {
-            return;
-        };
+        let entry = self.entries.get_mut(index as usize)?;
         if entry.held != Held::Missing {
-            return;
+            return None;
         }
         entry.held = Held::Refused;
         let is_linked = entry.below_held;
-        self.refused.insert(cid);
         self.missing -= 1;
         self.claims.remove(&index);
         if is_linked {
@@ -137,6 +154,7 @@ impl Dag {
             self.by_cid.remove(cid);
             self.free.push(index);
         }
+        Some(is_linked)
     }
 
     /// Nobody asks for this node any more. One that heads alone have said to exist is not known any more; its place is
@@ -183,6 +201,7 @@ impl Dag {
         link_indices.dedup();
         link_indices.retain(|&at| at != index);
         let mut waiting_for = 0;
+        let mut refused = Vec::new();
         for &at in &link_indices {
             let Some(link) = self.entries.get_mut(at as usize) else {
                 continue;
@@ -190,6 +209,9 @@ impl Dag {
             if !link.below_held {
                 link.below_held = true;
                 self.tips.remove(&at);
+                if link.held == Held::Refused && self.refused.is_to_be_kept(&link.cid) {
+                    refused.push(link.cid.clone());
+                }
             }
             if !link.complete && link.held != Held::Refused {
                 link.waiters.push(index);
@@ -220,6 +242,7 @@ impl Dag {
             new: true,
             missing,
             other_heads,
+            refused,
         }
     }
 

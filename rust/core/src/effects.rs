@@ -21,6 +21,9 @@ pub struct Config {
 pub struct Effects {
     /// Store these blocks; then the exchange may be told of them.
     pub store: Vec<(Cid, Vec<u8>)>,
+    /// Store that these were refused, with the blocks above: for [`Replica::load_refused`](crate::replica::Replica) at
+    /// the next open. Each is named once, and a held node links to it.
+    pub refused: Vec<Cid>,
     /// Ask the exchange for these.
     pub want: Vec<Want>,
     /// The exchange need not look for these any more.

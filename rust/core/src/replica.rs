@@ -8,7 +8,7 @@ use crate::belonging::Belongs;
 use crate::broadcast::{self, Head};
 use crate::chain::Section;
 use crate::cid::Cid;
-use crate::dag::Dag;
+use crate::dag::{Dag, Why};
 pub use crate::effects::{Changes, Config, Effects, Flush};
 use crate::error::WireError;
 use crate::hashed::Hashed;
@@ -164,6 +164,17 @@ impl Replica {
     /// Note blocks that were here before and cannot be loaded: one of ours that a peer gives back is no sign of a clone.
     pub fn note_lost(&mut self, cids: impl IntoIterator<Item = Cid>) {
         self.lost.extend(cids.into_iter().map(Cid::into_v1));
+    }
+
+    /// Note blocks that are known to be refused, at open. Before the blocks there is less to do; after them, or beside a
+    /// block that is held after all, it comes to the same.
+    pub fn load_refused(&mut self, cids: impl IntoIterator<Item = Cid>) {
+        for cid in cids.into_iter().map(Cid::into_v1) {
+            if !self.dag.holds(&cid) {
+                self.give_up(&cid);
+                self.dag.refuse_kept(cid);
+            }
+        }
     }
 
     /// Take a payload of the topic.
@@ -332,7 +343,7 @@ impl Replica {
                     .is_some_and(|author| *author != self.me && self.authors.is_paused(author))
                 {
                     self.count("author-paused");
-                    self.drop_wanted(cid);
+                    self.refuse(cid, Why::Rules);
                     return Ok(());
                 }
                 self.take(cid, block.len(), &judged, dag_name, false);
@@ -341,11 +352,11 @@ impl Replica {
             }
             Ok(Verdict::Refuse(refusal)) => {
                 self.count(refusal.slug());
-                self.drop_wanted(cid);
+                self.refuse(cid, Why::Rules);
                 Ok(())
             }
             Err(error) => {
-                self.drop_wanted(cid);
+                self.refuse(cid, Why::Bytes);
                 Err(error)
             }
         }
@@ -366,8 +377,14 @@ impl Replica {
 
     /// Bytes that match their CID and are no node of this network: nobody has better ones. Or a node of an author who is
     /// paused, which he is from then on.
-    fn drop_wanted(&mut self, cid: &Cid) {
-        self.dag.refuse(cid);
+    fn refuse(&mut self, cid: &Cid, why: Why) {
+        if self.dag.refuse(cid, why) {
+            self.effects.refused.push(cid.clone());
+        }
+        self.give_up(cid);
+    }
+
+    fn give_up(&mut self, cid: &Cid) {
         if self.wants.done(cid) {
             self.effects.cancel.push(cid.clone());
         }
@@ -400,6 +417,7 @@ impl Replica {
             self.wants.done(cid);
             return;
         }
+        self.effects.refused.extend(added.refused);
         let was_here = self.lost.remove(cid);
         if let Some(doubt) = judged.doubt {
             self.count(doubt.slug());

@@ -26,6 +26,11 @@ impl Engine {
         self.core().replica.note_lost(cids);
     }
 
+    /// Note blocks that are known to be refused; before or after the blocks.
+    pub fn load_refused(&self, cids: Vec<Cid>) {
+        self.core().replica.load_refused(cids);
+    }
+
     /// Take the cursors of the last durable flush in.
     pub fn load_cursors(&self, cursors: BTreeMap<String, u64>) {
         self.core().stored_cursors.clone_from(&cursors);

@@ -51,6 +51,7 @@ type Wants = Vec<(Py<PyBytes>, Option<String>)>;
 #[pyclass(frozen, get_all, module = "crdtstats._core")]
 pub struct Effects {
     store: Vec<(Py<PyBytes>, Py<PyBytes>)>,
+    refused: Vec<Py<PyBytes>>,
     want: Wants,
     cancel: Vec<Py<PyBytes>>,
     announce: Vec<Py<PyBytes>>,
@@ -107,6 +108,12 @@ fn cid_of(py: Python<'_>, cid: &[u8]) -> PyResult<Cid> {
     Cid::from_bytes(cid).map_err(|error| usage(py, &error.to_string()))
 }
 
+/// What is no CID is passed over: no peer has it either.
+fn all_cids(cids: &[Bound<'_, PyBytes>]) -> Vec<Cid> {
+    let cids = cids.iter().map(|cid| Cid::from_bytes(cid.as_bytes()));
+    cids.flatten().collect()
+}
+
 #[pymethods]
 impl Engine {
     #[new]
@@ -158,11 +165,14 @@ impl Engine {
         Ok(damaged)
     }
 
-    /// What is no CID is passed over: no peer has it either.
     fn note_lost(&self, py: Python<'_>, cids: Vec<Bound<'_, PyBytes>>) {
-        let cids = cids.iter().flat_map(|cid| Cid::from_bytes(cid.as_bytes()));
-        let cids: Vec<_> = cids.collect();
+        let cids = all_cids(&cids);
         py.detach(|| self.engine.note_lost(cids));
+    }
+
+    fn load_refused(&self, py: Python<'_>, cids: Vec<Bound<'_, PyBytes>>) {
+        let cids = all_cids(&cids);
+        py.detach(|| self.engine.load_refused(cids));
     }
 
     fn load_cursors(&self, py: Python<'_>, cursors: BTreeMap<String, u64>) {
@@ -275,6 +285,11 @@ impl Engine {
                 .store
                 .iter()
                 .map(|(cid, block)| (bytes(py, cid.as_bytes()), bytes(py, block)))
+                .collect(),
+            refused: effects
+                .refused
+                .iter()
+                .map(|cid| bytes(py, cid.as_bytes()))
                 .collect(),
             want: effects
                 .want
