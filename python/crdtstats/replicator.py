@@ -85,6 +85,7 @@ class Replicator:
         self._flush_lock = threading.Lock()
         self._carry_lock = threading.Lock()
         self._unstored: dict[bytes, bytes] = {}
+        self._refused: list[bytes] = []  # not stored yet, either
         self._again: deque[bytes] = deque()
         self._peers_seen: deque[str] = deque()
         self._dirty_since: float | None = None
@@ -290,6 +291,7 @@ class Replicator:
             effects = self._engine.poll(_ms(now_s))
             # Whatever fails below, the core believes that these are done: keep them first.
             self._unstored.update(effects.store)
+            self._refused += effects.refused
             if self._exchange is not None and not self._leaving:
                 for peer, cids in _by_peer(effects.want).items():
                     self._exchange.want(cids, [peer] if peer else ())
@@ -310,17 +312,18 @@ class Replicator:
                 logger.error("no new identity could be prepared: %s", error)
 
     def _store_blocks(self, now_s: float) -> None:
-        if not self._unstored or now_s < self._retry_at:
+        if not (self._unstored or self._refused) or now_s < self._retry_at:
             return
         blocks = list(self._unstored.items())
         try:
-            self._storage.put_blocks(blocks)
+            self._storage.put_blocks(blocks, self._refused)
         except CrdtStatsError as error:
             self._back_off(now_s, error)
             return
+        self._refused.clear()
         for cid, _ in blocks:
             del self._unstored[cid]
-        if self._exchange is not None:
+        if self._exchange is not None and blocks:
             self._exchange.have([cid for cid, _ in blocks])
 
     def _broadcast(self, payload: bytes) -> None:
@@ -346,7 +349,7 @@ class Replicator:
             self._trim()
             self._dirty_since = None
             if now_s < due:
-                return max(self._retry_at, now_s) if self._unstored else due
+                return max(self._retry_at, now_s) if self._unstored or self._refused else due
         elif self._dirty_since is None:
             self._dirty_since = now_s
         if self._dirty_since is not None:

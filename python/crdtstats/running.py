@@ -130,6 +130,7 @@ class Running:
         self._storage.check_format()
         for peer_id in self._old_identities:
             self.engine.hold(peer_id)
+        self.engine.load_refused(self._storage.refused())
         lost: list[tuple[bytes, DataError]] = []
         damaged = self.engine.load(self._storage.blocks(lost))
         for cid, reason in damaged:

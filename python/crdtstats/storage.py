@@ -1,11 +1,12 @@
-"""What a store keeps in its datastore: blocks, the heads of its own nodes, cursors. Nothing else."""
+"""What a store keeps in its datastore: blocks, the CIDs of refused ones that they link to, the heads of its own nodes,
+cursors. Nothing else."""
 
 from __future__ import annotations
 
 import base64
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from crdtstats.errors import DataError
@@ -20,12 +21,18 @@ FORMAT_KEY = "/format"
 FORMAT = b"crdtstats 2"
 """Layout of the keys, and form of the nodes. In 1, which no release wrote, they were signed over their bytes."""
 BLOCKS_PREFIX = "/blocks"
+REFUSED_PREFIX = "/refused"
+"""Of blocks whose bytes do not decode. A version that decodes more has to take another prefix, and to ask for them again."""
 OWN_PREFIX = "/own"
 CURSORS_KEY = "/cursors"
 
 
+def _key(prefix: str, cid: bytes) -> str:
+    return f"{prefix}/b{base64.b32encode(cid).decode().rstrip('=').lower()}"
+
+
 def _block_key(cid: bytes) -> str:
-    return f"{BLOCKS_PREFIX}/b{base64.b32encode(cid).decode().rstrip('=').lower()}"
+    return _key(BLOCKS_PREFIX, cid)
 
 
 def _check_one_value(error: DataError) -> None:
@@ -113,9 +120,14 @@ class Storage:
                 logger.error("damaged block, the next open asks peers for it: %s: %s", cid.hex(), error)
             return None
 
-    def put_blocks(self, blocks: Sequence[tuple[bytes, bytes]]) -> None:
-        """Store foreign blocks, durably and in one step."""
-        self._write([(_block_key(cid), block) for cid, block in blocks])
+    def put_blocks(self, blocks: Iterable[tuple[bytes, bytes]], refused: Iterable[bytes] = ()) -> None:
+        """Store foreign blocks, and that others were refused, durably and in one step."""
+        nodes = [(_block_key(cid), block) for cid, block in blocks]
+        self._write(nodes, [(_key(REFUSED_PREFIX, cid), b"") for cid in refused])
+
+    def refused(self) -> list[bytes]:
+        """CIDs of blocks that were refused. A stored block wins over them."""
+        return [_cid_of_key(key) for key, _ in self._datastore.query(REFUSED_PREFIX, keys_only=True)]
 
     def drop_blocks(self, cids: Sequence[bytes]) -> None:
         """Remove blocks, durably: damaged ones."""
