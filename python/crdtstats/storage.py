@@ -22,7 +22,7 @@ FORMAT = b"crdtstats 2"
 """Layout of the keys, and form of the nodes. In 1, which no release wrote, they were signed over their bytes."""
 BLOCKS_PREFIX = "/blocks"
 REFUSED_PREFIX = "/refused"
-"""Of blocks whose bytes do not decode. A version that decodes more has to take another prefix, and to ask for them again."""
+"""Of blocks that do not decode. A version that decodes more has to take another prefix, and to ask for them again."""
 OWN_PREFIX = "/own"
 CURSORS_KEY = "/cursors"
 
