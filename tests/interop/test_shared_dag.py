@@ -152,6 +152,41 @@ def test_a_block_that_nobody_has_holds_up_nothing_and_is_fetched_once_there_is_o
     go.assert_healthy()
 
 
+def test_what_stands_on_a_block_that_is_no_node_is_a_head_after_a_restart_too(
+    start_go: StartGo, open_store: OpenStore
+) -> None:
+    """Go takes the node above such a block and builds on it, so what it writes has to be announced by us as well."""
+    first = start_go()
+    first.troubled = True
+    store = open_store("ours", first.addr)
+    meet(first, store)
+    junk = b"no node, whoever reads it"
+    upper = node("upper", 2, bytes(wire.cid(junk)), priority=2)
+    for block in (junk, upper):
+        first.call("put_block", hex=block.hex())
+    first.call("publish", hex=wire.encode_broadcast([wire.Head(wire.cid(upper))]).hex())
+    until(lambda: text(bytes(wire.cid(upper))) in first.call("status")["heads"])
+    first.call("incr", key="go", n=3)
+    until(lambda: (store.get("upper"), store.get("go")) == (2, 3), what=store.status)
+    until(lambda: store.status()["missing"] == 0, what=store.status)
+    assert heads(store) == first.call("status")["heads"]
+    known = heads(store)
+    store.close()
+    first.kill()
+    again = open_store("ours")  # alone: nobody gives the junk once more
+    status = again.status()
+    assert (heads(again), status["missing"], status["wanted"]) == (known, 0, 0)
+    again.close()
+    second = start_go()  # knows nothing, and only we are left to tell it
+    second.troubled = True
+    last = open_store("ours", second.addr)
+    until(lambda: (second.call("aggregated", key="upper"), second.call("aggregated", key="go")) == (2, 3))
+    last.increment("ours")
+    last.flush()
+    assert len(heads(last)) == 1
+    same_heads(last, second)
+
+
 def test_a_walk_goes_on_after_a_restart(start_go: StartGo, open_store: OpenStore) -> None:
     go = start_go()
     go.call("incr", key="k", n=1000, timeout_s=30)

@@ -10,7 +10,7 @@
 //!
 //! That a block was refused for its bytes, and held nodes link to it, is kept in the datastore
 //! ([`Effects::refused`](crate::replica::Effects)), or after the next open what stands on it would be no head until
-//! somebody gave such bytes once more. It takes less than the links themselves. Refused for anything else, a block is
+//! somebody gave such bytes once more. There are no more of these notes than links. Refused for anything else, a block is
 //! asked for again: rules and pauses are of one run. A node that is held wins over a note that it was refused, whichever
 //! is loaded first.
 

@@ -37,7 +37,7 @@ pub const ENTRY_BYTES_MAX: usize = 256 << 20;
 pub const DAG_NAMES_MAX: usize = 1 << 14;
 /// DAGs to which heads may say that a missing node belongs: who is first does not decide, if he lies.
 pub const CLAIMS_MAX: usize = 8;
-/// CIDs of bytes that are no node: never asked for again, until more recent ones push them out.
+/// CIDs of refused blocks that no held node links to: never asked for again, until more recent ones push them out.
 pub const REFUSED_MAX: usize = 1 << 16;
 /// Blocks that the outside is asked for at a time while keys are counted again.
 pub const AGAIN_BLOCKS_MAX: usize = 256;

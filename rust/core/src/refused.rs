@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 /// Why a block was refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Why {
-    /// Its bytes are no node: no replica takes it, in no network and at no time.
+    /// Its bytes are no node: no replica takes it, in whatever network.
     Bytes,
     /// This network's rules, or its author is paused.
     Rules,
