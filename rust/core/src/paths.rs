@@ -1,9 +1,9 @@
 //! The tree of keys: every counted key, and every path component above one, with running totals.
 //!
 //! Two kinds of nodes. A *key* takes 20 bytes (and its text, and its place in an index), as there are millions: 8 of them
-//! are its value, in an array of values alone, through which `top` walks (see `bounds`). A *room* is a path with something below it:
-//! fewer as a rule, and larger. What counts on a key moves that key and the rooms above it, so a read is one look-up,
-//! however many keys, replicas and restarts there are.
+//! are its value, in an array of values alone, through which `top` walks (see `bounds`). A *room* is a path with
+//! something below it: fewer as a rule, and larger. What counts on a key moves that key and the rooms above it, so a read
+//! is one look-up, however many keys, replicas and restarts there are.
 //!
 //! The texts of keys that the journal holds stay there ([`OutsideTexts`]): nothing is kept twice.
 
