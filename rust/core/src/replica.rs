@@ -142,8 +142,9 @@ impl Replica {
     /// When [`Replica::poll`] has something to do without any input.
     #[must_use]
     pub fn due_ms(&self) -> u64 {
-        let recount = self.recount_due_ms().unwrap_or(u64::MAX);
-        self.announcements.due_ms().min(recount)
+        let others = [self.recount_due_ms(), self.wants.due_ms()];
+        let others = others.into_iter().flatten().min();
+        self.announcements.due_ms().min(others.unwrap_or(u64::MAX))
     }
 
     // ---- what comes in

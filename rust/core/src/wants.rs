@@ -149,6 +149,19 @@ impl Wants {
         asks
     }
 
+    /// When [`Wants::take_turns`] has something to do without any input: only where wants wait.
+    #[must_use]
+    pub fn due_ms(&self) -> Option<u64> {
+        let next = |below: u64, after_ms: u64| {
+            let mut left = self.asked_since.iter().filter(|(turn, _)| *turn > below);
+            left.next().map(|(_, since)| since.saturating_add(after_ms))
+        };
+        let yields = next(self.may_yield, WANT_YIELDS_MS);
+        let stands = next(self.stood_long, WANT_STANDS_MS);
+        let due = yields.into_iter().chain(stands).min();
+        due.filter(|_| !self.waiting.is_empty())
+    }
+
     /// Where wants wait, let those that have stood for long wait in their place; gives what the exchange need not look for
     /// meanwhile. Moves a bounded number.
     pub fn take_turns(&mut self, now_ms: u64) -> Vec<Cid> {
@@ -204,7 +217,8 @@ impl Wants {
         has.map_or(0, BTreeSet::len) < WANTS_PER_PEER_MAX
     }
 
-    /// Let one that waits, that held nodes link to, and that nobody was asked for yet, take the place of one that has stood for some seconds.
+    /// Let one that waits take the place of one that has stood for some seconds: one that held nodes link to, and that
+    /// nobody was asked for yet.
     fn yield_one(&mut self) -> bool {
         let mut waiting = std::mem::take(&mut self.waiting);
         let found = waiting.take_fresh(|must, peer| {
@@ -236,13 +250,10 @@ impl Wants {
 
     /// Room for one that nobody was asked for yet. False where there is none.
     fn make_room(&mut self, peer: Option<&str>, must: bool) -> bool {
-        if !self.peer_has_room(peer) {
-            let oldest = peer.and_then(|peer| self.per_peer.get(peer)?.first());
-            return must && self.displace(oldest.copied());
+        if self.peer_has_room(peer) && (self.has_room() || self.evict()) {
+            return true;
         }
-        self.has_room()
-            || self.evict()
-            || (must && self.displace(self.turns.keys().next().copied()))
+        must && self.displace(self.oldest_beside(peer))
     }
 
     /// Let one that has stood for some seconds wait again. False where this one has not.
