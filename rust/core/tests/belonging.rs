@@ -10,7 +10,7 @@ use crdtstats_core::cid::{Cid, HashKind};
 use crdtstats_core::delta::Element;
 use crdtstats_core::element_key::Side;
 use crdtstats_core::identity::Identity;
-use crdtstats_core::replica::{Changes, Replica};
+use crdtstats_core::replica::{Changes, Flush, Replica};
 
 fn named(links: &[Cid], value: u8, priority: u64, dag_name: &str) -> (Cid, Vec<u8>) {
     let value = u64::from(value).to_be_bytes();
@@ -41,6 +41,16 @@ fn announced(replica: &mut Replica) -> Vec<(String, Cid)> {
             .collect::<Vec<_>>()
     });
     heads.collect()
+}
+
+/// A flush of ours that counts 1, built and not stored.
+fn flush_of(replica: &mut Replica, me: &Identity) -> Flush {
+    let mut changes = Changes::default();
+    changes.push("k", Side::Incr, 1);
+    let draft = replica
+        .prepare_flush(me.peer_id(), "73696731000000000000000000000001")
+        .unwrap();
+    draft.build(me, &changes).unwrap()
 }
 
 #[test]
@@ -156,12 +166,7 @@ fn our_nodes_link_to_no_node_that_names_another_dag() {
     let (honest, liar) = (named(&[], 1, 4, ""), named(&[], 2, 90, "x"));
     announce(&mut replica, &honest, "").unwrap();
     announce(&mut replica, &liar, "").unwrap();
-    let mut changes = Changes::default();
-    changes.push("k", Side::Incr, 1);
-    let draft = replica
-        .prepare_flush(me.peer_id(), "73696731000000000000000000000001")
-        .unwrap();
-    let flush = draft.build(&me, &changes).unwrap();
+    let flush = flush_of(&mut replica, &me);
     assert_eq!(
         (&flush.blocks[0].links, flush.blocks[0].height),
         (&vec![honest.0], 5)
@@ -247,12 +252,7 @@ fn bytes_that_are_no_node_hold_nothing_up_whenever_they_come() {
             (0, 0)
         );
         assert_eq!(announced(&mut replica), [("".to_owned(), above.0.clone())]);
-        let mut changes = Changes::default();
-        changes.push("k", Side::Incr, 1);
-        let draft = replica
-            .prepare_flush(me.peer_id(), "73696731000000000000000000000001")
-            .unwrap();
-        let flush = draft.build(&me, &changes).unwrap();
+        let flush = flush_of(&mut replica, &me);
         assert_eq!(flush.blocks[0].links, std::slice::from_ref(&above.0));
     }
 }
