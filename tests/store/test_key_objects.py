@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import random
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -14,7 +15,10 @@ import crdtstats
 from crdtstats.errors import UsageError
 
 MANY = 150_000
-"""More objects than a store keeps in mind at once."""
+"""More objects than a store keeps in mind at first; those that come again and again it does."""
+
+LETTING_GO_S = 60.0
+"""Within this time a store that goes on counting has let go of objects that nobody else holds."""
 
 
 def test_objects_that_die_at_once_share_addresses_and_are_told_apart(tmp_path: Path) -> None:
@@ -83,6 +87,28 @@ def test_a_store_lets_go_of_the_objects(tmp_path: Path, way: str) -> None:
     del stats, counter, key
     gc.collect()
     assert [sys.getrefcount(key) for key in keys] == before
+
+
+def test_objects_that_nobody_else_holds_are_let_go_of_while_the_store_counts(tmp_path: Path) -> None:
+    """Many came again, so many are kept. The caller drops most; a store that counts on others lets go of them, too."""
+    with crdtstats.open(tmp_path / "stats.d", flush_interval_s=0.05) as stats:
+        stats.increment("other")
+        before = sys.getallocatedblocks()
+        keys = [f"held/{n}" for n in range(MANY)]
+        for _ in range(8):
+            for key in keys:
+                stats.increment(key)
+        del keys[1000:], key
+        assert sys.getallocatedblocks() - before > MANY * 9 // 10, "they were not kept"
+        until = time.monotonic() + LETTING_GO_S
+        while sys.getallocatedblocks() - before > MANY // 10:
+            assert time.monotonic() < until, "they are kept for ever"
+            stats.increment("other")
+            time.sleep(0.01)
+        # What the caller holds still counts as before.
+        for key in keys:
+            stats.increment(key)
+        assert stats.total("held") == 8 * MANY + len(keys)
 
 
 def test_one_text_in_many_objects_is_one_key(tmp_path: Path) -> None:

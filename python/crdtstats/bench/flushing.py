@@ -32,6 +32,8 @@ STALL_MS_MAX = 1.0
 class RecordingDatastore(SQLiteDatastore):
     """The datastore of every store, which also remembers the values of its last batch."""
 
+    TAKES_BLOCKS = True
+
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self.last_values: list[bytes] = []
@@ -76,7 +78,8 @@ def _flush(lab: Lab, count: int) -> Outcome:
             began = time.perf_counter()
             stats.flush()
             flushes.append(time.perf_counter() - began)
-            writes.append(_hash_and_write(lab.path("written"), datastore.last_values))
+            values = [bytes(value) for value in datastore.last_values]  # blocks of the engine's
+            writes.append(_hash_and_write(lab.path("written"), values))
     size = sum(map(len, datastore.last_values))
     return Outcome(
         tuple(ours / theirs for ours, theirs in zip(flushes, writes, strict=True)),

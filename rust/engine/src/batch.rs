@@ -2,6 +2,7 @@
 
 use crate::counting::{Amount, Sides};
 use crate::error::EngineError;
+use crate::tokens::Token;
 use crate::{Engine, Turn};
 use crdtstats_core::key;
 use crdtstats_journal::{KeyHash, Side, Slot};
@@ -57,11 +58,19 @@ impl Engine {
         let (cache, journal) = counting.live_with_tokens()?;
         let mut found = [Slot::NONE; GROUP];
         let mut texts = [("", KeyHash::default()); GROUP];
+        let mut ahead = tokens.chunks(GROUP).skip(1);
         for group in tokens.chunks(GROUP) {
-            let mut is_all_found = true;
-            for (found, &token) in found.iter_mut().zip(group) {
-                *found = cache.find(token).unwrap_or(Slot::NONE);
-                is_all_found &= *found != Slot::NONE;
+            let next = ahead.next().filter(|_| cache.is_large());
+            let mut is_all_found = !cache.skips();
+            if is_all_found {
+                let next = next.unwrap_or_default();
+                next.iter().for_each(|&token| cache.prefetch(token));
+                for (found, &token) in found.iter_mut().zip(group) {
+                    *found = cache.find(token).unwrap_or(Slot::NONE);
+                    is_all_found &= *found != Slot::NONE;
+                }
+            } else {
+                found.fill(Slot::NONE);
             }
             if is_all_found {
                 slots.extend_from_slice(found.get(..group.len()).unwrap_or_default());
@@ -94,9 +103,12 @@ impl Engine {
                         journal.find_or_insert(key).map_err(EngineError::from)?
                     }
                 };
-                if batch.may_come_again(token) && cache.wants(token) {
+                if batch.may_come_again(token)
+                    && let Token::Kept(dropped) =
+                        cache.offer(token, slot, |mark| journal.set_mark(slot, mark))
+                {
                     kept.kept.push(token);
-                    kept.dropped.extend(cache.keep(token, slot));
+                    kept.dropped.extend(dropped);
                 }
                 slots.push(slot);
             }

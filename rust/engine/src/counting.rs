@@ -5,7 +5,7 @@
 use std::sync::atomic::Ordering;
 
 use crate::error::EngineError;
-use crate::tokens::Tokens;
+use crate::tokens::{SWEPT_LINES, Token, Tokens};
 use crate::{Counting, Engine, Turn};
 use crdtstats_core::key;
 use crdtstats_journal::{Journal, Side, Slot};
@@ -75,22 +75,16 @@ fn slot_of(journal: &mut Journal, key: &str) -> Result<Slot, EngineError> {
     }
 }
 
-/// What became of a token in [`Engine::add`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Token {
-    /// It is not kept, and stands for nothing.
-    Forgotten,
-    /// It is kept: the caller holds its key from now on, and lets go of that of the token whose place it took.
-    Kept(Option<usize>),
-}
-
 impl Engine {
     /// Count on the key that a token stands for. When it returns true, the count survives the death of the process.
     /// False where the token is not known, or the amount does not fit: nothing was counted, and [`Engine::add`] tells.
-    #[inline]
+    #[inline(always)]
     pub fn add_token(&self, turn: Turn<'_>, token: usize, amount: Amount) -> bool {
         let mut counting = self.counting(Some(turn));
         let counting = &mut *counting;
+        if counting.tokens.skips() {
+            return false;
+        }
         // A store that turns writers away knows no token.
         let (Some(slot), Some(journal)) = (counting.tokens.find(token), &mut counting.journal)
         else {
@@ -130,8 +124,11 @@ impl Engine {
             .add(slot, amount.side, amount.by)
             .map_err(|error| EngineError::of_add(error, key))?;
         let kept = match token {
-            Some(token) if tokens.wants(token) => Token::Kept(tokens.keep(token, slot)),
-            _ => Token::Forgotten,
+            Some(token) => tokens.offer(token, slot, |mark| journal.set_mark(slot, mark)),
+            None => {
+                tokens.note_stranger();
+                Token::Forgotten
+            }
         };
         drop(counting);
         if is_first {
@@ -147,6 +144,27 @@ impl Engine {
         let mut tokens = counting.tokens.take();
         tokens.append(&mut counting.forgotten);
         tokens
+    }
+
+    /// Look over tokens that are kept, the next `lines` of seven, [`SWEPT_LINES`] at most; `dropped` gets those that are
+    /// not needed: nobody knows them any more, and the caller lets go of their keys. Where few are kept at all nothing
+    /// is done. Cost: 0.2 ms at most.
+    pub fn sweep_tokens(
+        &self,
+        turn: Turn<'_>,
+        lines: usize,
+        is_needed: impl Fn(usize) -> bool,
+        dropped: &mut Vec<usize>,
+    ) {
+        let mut counting = self.counting(Some(turn));
+        let lines = lines.min(SWEPT_LINES);
+        counting.tokens.sweep(lines, is_needed, dropped);
+    }
+
+    /// How often [`Engine::sweep_tokens`] is to be called with all lines after a flush.
+    #[must_use]
+    pub fn token_sweeps(&self, turn: Turn<'_>) -> usize {
+        self.counting(Some(turn)).tokens.slices()
     }
 
     /// The slot of a key, for callers that count on it again and again.

@@ -18,18 +18,21 @@ mod status;
 mod sums;
 mod table;
 mod taken;
+mod token_line;
+mod token_place;
 mod tokens;
 mod values;
 
 pub use batch::{Batch, Kept};
 pub use bell::Bell;
 pub use blocks::{Amounts, BLOCK_ROWS, Block, Column};
-pub use counting::{Addition, Amount, Sides, Token};
+pub use counting::{Addition, Amount, Sides};
 pub use crdtstats_lock::Turn;
 pub use error::EngineError;
 pub use flushing::Plan;
 pub use status::Status;
 pub use table::{Offsets, Table, Totals};
+pub use tokens::Token;
 
 use crdtstats_core::paths::OutsideTexts;
 use crdtstats_core::peer_id::PeerId;

@@ -1,7 +1,8 @@
 //! The way out: reads are exact, so what was counted since the last one is brought into the totals first.
 
 use crate::error::EngineError;
-use crate::{Core, Counting, Engine, Turn};
+use crate::tokens::Token;
+use crate::{Core, Engine, Turn};
 use crdtstats_core::key;
 use crdtstats_core::paths::KeyId;
 use crdtstats_core::state::State;
@@ -21,16 +22,6 @@ fn net((incr, decr): (u64, u64)) -> i128 {
 fn brought_in(journal: &Journal, key: &str) -> Option<(Slot, KeyId)> {
     let slot = journal.find(key.as_bytes())?;
     Some((slot, KeyId::of_note(journal.note(slot))?))
-}
-
-impl Counting {
-    /// The value of a key that, as far as is known, nobody else counts on. Cost: one look-up, and no other lock.
-    #[inline]
-    fn sole_value(&self, key: &str) -> Option<i128> {
-        let journal = self.journal.as_ref()?;
-        let slot = journal.find(key.as_bytes())?;
-        journal.read_sole(slot).map(net)
-    }
 }
 
 impl Engine {
@@ -128,29 +119,63 @@ impl Engine {
 
     /// (increments, decrements) of exactly the key that a token stands for, where that is known and nobody else counts
     /// on it.
-    #[inline]
+    #[inline(always)]
     pub fn get_token(&self, turn: Turn<'_>, token: usize) -> Option<(u64, u64)> {
         let mut counting = self.counting(Some(turn));
+        if counting.tokens.skips() {
+            return None;
+        }
         let slot = counting.tokens.find(token)?;
         counting.journal.as_ref()?.read_sole(slot)
     }
 
-    /// Exactly this key. `None` where the call has to be repeated without a turn, as it may take long.
+    /// Where, as far as is known, nobody else counts on the key. Cost: one look-up, and no other lock.
+    #[inline]
+    fn get_sole(
+        &self,
+        turn: Option<Turn<'_>>,
+        key: &str,
+        token: Option<usize>,
+    ) -> Option<(i128, Token)> {
+        let mut counting = self.counting(turn);
+        let counting = &mut *counting;
+        let journal = counting.journal.as_ref()?;
+        let slot = journal.find(key.as_bytes())?;
+        let value = net(journal.read_sole(slot)?);
+        let token = token.filter(|_| !counting.closing);
+        let kept = token.map_or(Token::Forgotten, |token| {
+            let tokens = &mut counting.tokens;
+            tokens.offer_again(token, slot, |mark| journal.has_mark(slot, mark))
+        });
+        Some((value, kept))
+    }
+
+    /// Exactly this key. `None` where the call has to be repeated without a turn, as it may take long. `token`: as of
+    /// [`Engine::add`], but kept only where a count was on the key by it before: a read writes nothing into the journal.
     ///
     /// # Errors
     /// A bad key.
-    pub fn get(&self, turn: Option<Turn<'_>>, key: &str) -> Result<Option<i128>, EngineError> {
-        if let Some(value) = self.counting(turn).sole_value(key) {
-            return Ok(Some(value));
+    pub fn get(
+        &self,
+        turn: Option<Turn<'_>>,
+        key: &str,
+        token: Option<usize>,
+    ) -> Result<Option<(i128, Token)>, EngineError> {
+        if let Some(found) = self.get_sole(turn, key, token) {
+            return Ok(Some(found));
         }
         let key = key::prefix(key)?;
-        if let Some(turn) = turn {
-            let core = self.core_now(turn);
-            return Ok(core.map(|core| self.value_in(&core, Some(turn), &key)));
+        let mut core = match turn {
+            Some(turn) => match self.core_now(turn) {
+                Some(core) => core,
+                None => return Ok(None),
+            },
+            None => self.core(),
+        };
+        if turn.is_none() {
+            self.bring_in(&mut core, None);
         }
-        let mut core = self.core();
-        self.bring_in(&mut core, None);
-        Ok(Some(self.value_in(&core, None, &key)))
+        Ok(Some((self.value_in(&core, turn, &key), Token::Forgotten)))
     }
 
     /// This key and all below it. `None` as of [`Engine::get`].

@@ -1,9 +1,14 @@
 //! Which slots moved: the dirty list, for the next flush, and the unread list, for the next read. And what the engine
-//! writes down about a key, which says how it can be read.
+//! writes down about a key, which says how it can be read, and the mark of who named it.
 
 use crate::journal::Journal;
-use crate::record::{DIRTY, DIRTY_DECR, DIRTY_INCR, META_AT, Meta, NOTE_AT, SOLE, UNREAD};
+use crate::record::{
+    DIRTY, DIRTY_DECR, DIRTY_INCR, MARK_SHIFT, META_AT, Meta, NOTE_AT, SOLE, UNREAD,
+};
 use crate::slot::{Dirty, Slot, Unread};
+
+/// Marks have four bits of a record.
+pub const MARK_MAX: u32 = 15;
 
 /// How many records are on their way from memory while one is worked on.
 const AHEAD: usize = 32;
@@ -83,6 +88,28 @@ impl Journal {
     pub fn read_sole(&self, slot: Slot) -> Option<(u64, u64)> {
         let sole = self.meta(slot).is_some_and(|meta| meta.0 & SOLE != 0);
         sole.then(|| self.read(slot))
+    }
+
+    /// Whether the last [`Journal::set_mark`] of a key was of this mark (1 to [`MARK_MAX`]).
+    #[inline]
+    pub fn has_mark(&self, slot: Slot, mark: u32) -> bool {
+        self.meta(slot)
+            .is_some_and(|meta| meta.0 >> MARK_SHIFT == u64::from(mark))
+    }
+
+    /// Marks a key, for the life of this journal; true where it had this mark already. Cost: a load, mostly a store.
+    #[inline]
+    pub fn set_mark(&mut self, slot: Slot, mark: u32) -> bool {
+        let Some(meta) = self.meta(slot).filter(|meta| meta.is_key()) else {
+            return false;
+        };
+        let marked = meta.0 & !(u64::from(MARK_MAX) << MARK_SHIFT)
+            | u64::from(mark & MARK_MAX) << MARK_SHIFT;
+        if marked == meta.0 {
+            return true;
+        }
+        self.map.store(slot.offset() + META_AT, marked);
+        false
     }
 
     /// Whether a slot moved since it was last taken off the unread list.

@@ -31,6 +31,8 @@ pub(crate) const DIRTY: u64 = DIRTY_INCR | DIRTY_DECR;
 pub(crate) const UNREAD: u64 = 1 << 58;
 /// Flag: nobody but this process has counted on the key, as far as the engine knows.
 pub(crate) const SOLE: u64 = 1 << 59;
+/// The flags above: a mark of the object that named the key last; 0: of none.
+pub(crate) const MARK_SHIFT: u32 = 60;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {

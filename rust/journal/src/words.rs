@@ -8,11 +8,17 @@ use std::ptr::{NonNull, null_mut};
 use rustix::mm::{Advice, MapFlags, ProtFlags};
 
 use crate::error::JournalError;
+use crate::map::prefetch_word;
 
 /// What is smaller gets ordinary pages, so that small stores stay small.
 const HUGE_BYTES_MIN: usize = 4 << 20;
 
-pub(crate) struct Words {
+/// Half words of a cache line of the processor.
+pub const LINE_HALVES: usize = 16;
+const LINE_WORDS: usize = LINE_HALVES / 2;
+
+/// The array.
+pub struct Words {
     base: NonNull<u64>,
     count: usize,
 }
@@ -23,12 +29,15 @@ unsafe impl Send for Words {}
 unsafe impl Sync for Words {}
 
 impl Words {
-    pub(crate) fn zeroed(count: usize) -> Result<Self, JournalError> {
+    /// So many words, all 0. Cost: a call to the kernel, and later a page fault for each page, or huge page, used first.
+    ///
+    /// # Errors
+    /// `NoMemory`.
+    pub fn zeroed(count: usize) -> Result<Self, JournalError> {
         let no_memory = || JournalError::NoMemory { words: count };
         let bytes = count.checked_mul(size_of::<u64>()).ok_or_else(no_memory)?;
         if bytes == 0 {
-            let base = NonNull::dangling();
-            return Ok(Self { base, count });
+            return Ok(Self::none());
         }
         // SAFETY: a new anonymous mapping at an address of the kernel's choice touches no other memory.
         let address = unsafe {
@@ -51,6 +60,40 @@ impl Words {
             };
         }
         Ok(Self { base, count })
+    }
+
+    /// None.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self {
+            base: NonNull::dangling(),
+            count: 0,
+        }
+    }
+
+    /// The same memory as cache lines of the processor; a rest of less than one is left out.
+    #[inline]
+    #[must_use]
+    pub fn lines(&self) -> &[[u32; LINE_HALVES]] {
+        // SAFETY: so many lines are inside; half words need less alignment than words and have no invalid pattern.
+        unsafe { std::slice::from_raw_parts(self.base.as_ptr().cast(), self.count / LINE_WORDS) }
+    }
+
+    /// Asks the processor to fetch one of [`Words::lines`].
+    #[inline]
+    pub fn prefetch_line(&self, line: usize) {
+        if let Some(line) = self.lines().get(line) {
+            prefetch_word(line.as_ptr().cast());
+        }
+    }
+
+    /// As [`Words::lines`].
+    #[inline]
+    pub fn lines_mut(&mut self) -> &mut [[u32; LINE_HALVES]] {
+        // SAFETY: as above, and `&mut self` is the only way to it.
+        unsafe {
+            std::slice::from_raw_parts_mut(self.base.as_ptr().cast(), self.count / LINE_WORDS)
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use crate::amounts::amount;
 use crate::arguments;
 use crate::engine::engine_error;
 use crate::errors::usage;
-use crate::keys::{hold, let_go, prefetch, text_of, token_of};
+use crate::keys::{hold, let_go, let_go_of_dead, prefetch, text_of, token_of};
 use crate::lists;
 use crate::turn::turn;
 use crdtstats_engine::{Addition, Amount, Batch, Engine, EngineError, Kept};
@@ -163,11 +163,13 @@ fn add_tokens(
         let _quiet = NoCollection::new(py);
         engine.add_tokens(turn, tokens, amounts, &Objects(py), &mut kept)
     };
+    let lines = kept.kept.len();
     // SAFETY: all tokens are addresses of objects that live; what is dropped was kept by this call or an earlier one.
     unsafe {
         kept.kept.into_iter().for_each(|token| hold(py, token));
         kept.dropped.into_iter().for_each(|token| let_go(py, token));
     }
+    let_go_of_dead(py, engine, lines);
     added.map_err(|refused| match refused {
         Refused::Engine(error) => engine_error(py, error),
         Refused::Key(token) => {

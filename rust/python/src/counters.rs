@@ -8,12 +8,12 @@ use crate::engine::{Engine, engine_error};
 use crate::errors::{closed, internal, usage};
 use crate::hot;
 use crate::ids::Ids;
-use crate::keys::{hold, let_go, may_come_again, prefetch, text_of, token_of};
+use crate::keys::{let_go, may_come_again, note_kept, prefetch, text_of, token_of};
 use crate::process::fork_epoch;
 use crate::table::Table;
 use crate::turn::turn;
 use crdtstats_core::key;
-use crdtstats_engine::{Amount, EngineError, Token, Turn};
+use crdtstats_engine::{Amount, EngineError, Turn};
 use crdtstats_journal::{Side, Slot};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple, PyType};
@@ -98,13 +98,7 @@ impl Counters {
         let kept = engine
             .add(turn, text, amount, token)
             .map_err(|error| engine_error(py, error))?;
-        if let Token::Kept(dropped) = kept {
-            // SAFETY: the key lives; what is dropped was held when it was kept.
-            unsafe {
-                hold(py, token_of(key));
-                dropped.into_iter().for_each(|token| let_go(py, token));
-            }
-        }
+        note_kept(py, engine, key, kept);
         Ok(())
     }
 
@@ -125,8 +119,11 @@ impl Counters {
         let py = key.py();
         prefetch(token_of(key));
         let engine = self.engine(py)?;
-        let key = text_of(key)?;
-        read(py, |turn| engine.get(turn, key))
+        let text = text_of(key)?;
+        let token = may_come_again(key).then(|| token_of(key));
+        let (value, kept) = read(py, |turn| engine.get(turn, text, turn.and(token)))?;
+        note_kept(py, engine, key, kept);
+        Ok(value)
     }
 }
 
@@ -319,10 +316,10 @@ impl Counters {
 }
 
 /// Reads are short where nobody else is in the core and little was counted; who has to wait lets the others run.
-fn read(
+fn read<T: Send>(
     py: Python<'_>,
-    read: impl Fn(Option<Turn<'_>>) -> Result<Option<i128>, EngineError> + Sync + Send,
-) -> PyResult<i128> {
+    read: impl Fn(Option<Turn<'_>>) -> Result<Option<T>, EngineError> + Sync + Send,
+) -> PyResult<T> {
     let turn = turn(py);
     let found = match read(turn) {
         Ok(None) => py.detach(|| read(None)),
@@ -390,7 +387,8 @@ impl Counter {
     #[getter]
     fn value(&self, py: Python<'_>) -> PyResult<Total> {
         let engine = self.open.engine(py)?;
-        read(py, |turn| engine.get(turn, &self.key)).map(Total)
+        let (value, _) = read(py, |turn| engine.get(turn, &self.key, None))?;
+        Ok(Total(value))
     }
 
     fn __repr__(&self) -> String {

@@ -2,6 +2,7 @@
 
 use crate::blocks::Block;
 use crate::errors::{closed, data, internal, overflow, remote, unavailable, usage};
+use crate::keys::let_go_of_some_dead;
 use crate::leftover::Leftover;
 use crate::memory;
 use crate::process::Guarded;
@@ -232,6 +233,9 @@ impl Engine {
         hurried: bool,
         first: bool,
     ) -> PyResult<Option<FlushPlan>> {
+        if first && !hurried {
+            let_go_of_some_dead(py, &self.engine);
+        }
         let found = with_signer(signer, |signer| {
             self.engine.begin_flush(signer, hurried, first)
         })?;
@@ -247,6 +251,7 @@ impl Engine {
     /// Bring what was counted into the totals, where nobody waits for it.
     fn catch_up(&self, py: Python<'_>) {
         py.detach(|| self.engine.catch_up());
+        let_go_of_some_dead(py, &self.engine);
     }
 
     /// Give memory back to the system that large work has left with the allocator. Takes a few milliseconds.

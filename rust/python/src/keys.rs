@@ -1,6 +1,8 @@
 //! Keys as Python objects: their texts, and the store's hold of those that come again and again.
 
 use crate::errors::usage;
+use crate::turn::turn;
+use crdtstats_engine::{Engine, Token};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
@@ -55,6 +57,44 @@ pub unsafe fn hold(_py: Python<'_>, token: usize) {
 pub unsafe fn let_go(_py: Python<'_>, token: usize) {
     // SAFETY: the caller's promise.
     unsafe { ffi::Py_DECREF(token as *mut ffi::PyObject) };
+}
+
+/// Lines of tokens that are looked over for each one that is kept, so that those of dead objects do not gather.
+const LINES_LOOKED_OVER: usize = 1;
+
+/// Hold the object of a key whose token the engine has just kept, and let go of others for it.
+#[inline]
+pub fn note_kept(py: Python<'_>, engine: &Engine, key: &Bound<'_, PyAny>, token: Token) {
+    let Token::Kept(dropped) = token else {
+        return;
+    };
+    // SAFETY: the key lives; what is dropped was held when it was kept.
+    unsafe {
+        hold(py, token_of(key));
+        dropped.into_iter().for_each(|token| let_go(py, token));
+    }
+    let_go_of_dead(py, engine, LINES_LOOKED_OVER);
+}
+
+/// Let go of objects that nobody else holds any more, among the next lines of tokens.
+pub fn let_go_of_dead(py: Python<'_>, engine: &Engine, lines: usize) {
+    let Some(turn) = turn(py) else {
+        return;
+    };
+    // SAFETY: what is kept is held, and this thread is attached to the interpreter.
+    let is_needed = |token: usize| unsafe { ffi::Py_REFCNT(token as *mut ffi::PyObject) > 1 };
+    let mut dropped = Vec::new();
+    engine.sweep_tokens(turn, lines, is_needed, &mut dropped);
+    // SAFETY: each was held when it was kept, and the engine gives it back once.
+    unsafe { dropped.into_iter().for_each(|token| let_go(py, token)) };
+}
+
+/// As [`let_go_of_dead`], of a part of all: after a flush. Others have the interpreter between two slices.
+pub fn let_go_of_some_dead(py: Python<'_>, engine: &Engine) {
+    for _ in 0..turn(py).map_or(0, |turn| engine.token_sweeps(turn)) {
+        let_go_of_dead(py, engine, usize::MAX);
+        py.detach(|| ());
+    }
 }
 
 /// What a `str` needs beside its text: a short text ends in the second cache line or before.
