@@ -6,6 +6,7 @@ use crate::taken::Taken;
 use crdtstats_core::element_key::Side;
 use crdtstats_core::identity::Signer;
 use crdtstats_core::replica::Flush;
+use crdtstats_journal::Journal;
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 
@@ -55,13 +56,27 @@ impl Engine {
             || counting.all_cursors() != core.stored_cursors
     }
 
-    /// Number of sub-counters that changed since the last flush.
+    /// Lists all that was counted on ids, a slice at a time: whatever looks at lists sees it then.
+    fn settle(&self) {
+        let Some(mut pass) = self.counting(None).journal.as_ref().map(Journal::settling) else {
+            return;
+        };
+        loop {
+            let mut counting = self.counting(None);
+            let journal = counting.journal.as_mut();
+            if journal.is_none_or(|journal| journal.settle(&mut pass)) {
+                return;
+            }
+        }
+    }
+
+    /// Number of sub-counters that changed since the last flush, as far as they are listed.
     #[must_use]
     pub fn dirty_len(&self) -> usize {
         self.counting(None)
             .journal
             .as_ref()
-            .map_or(0, crdtstats_journal::Journal::dirty_len)
+            .map_or(0, Journal::dirty_len)
     }
 
     /// Build the nodes of everything dirty, or give again what was built and not confirmed. `None`: nothing to do.
@@ -94,6 +109,7 @@ impl Engine {
         if series.left == 0 {
             // The cursors first, then the values: a stored cursor never runs ahead of its counts.
             series.cursors = self.counting(None).all_cursors();
+            self.settle();
             series.left = self.dirty_len();
         }
         let left = std::mem::take(&mut series.left); // unless all goes well, the next flush is of all that is dirty

@@ -54,11 +54,9 @@ impl Engine {
 
     /// Move the totals by what the slots gained since they were last looked at, a slice at a time.
     pub(crate) fn bring_in(&self, core: &mut Core, turn: Option<Turn<'_>>) {
-        // One pass over what is listed now: writers that never rest cannot keep a reader here for ever.
-        let mut left = match &self.counting(turn).journal {
-            Some(journal) => journal.unread_len(),
-            None => 0,
-        };
+        // One pass over what moved before: writers that never rest cannot keep a reader here for ever.
+        let mut pass = self.counting(turn).journal.as_ref().map(Journal::settling);
+        let mut left = usize::MAX;
         let mut touched = std::mem::take(&mut core.touched);
         while left > 0 {
             touched.clear();
@@ -67,12 +65,15 @@ impl Engine {
                 let Some(journal) = counting.journal.as_mut() else {
                     break;
                 };
+                if pass.as_mut().is_some_and(|pass| journal.settle(pass)) {
+                    (pass, left) = (None, journal.unread_len()); // all of it is listed
+                }
                 journal.take_unread(&mut touched);
                 for unread in touched.iter_mut().filter(|unread| unread.note == 0) {
                     unread.note = meet(journal, core.replica.state_mut(), unread.slot);
                 }
             }
-            if touched.is_empty() {
+            if touched.is_empty() && pass.is_none() {
                 break;
             }
             left = left.saturating_sub(touched.len());

@@ -1,21 +1,20 @@
-//! Many rows on few keys: summed up by key first, then each key is counted once (see [`Sums`]).
+//! Many rows on few ids: summed up by key first, then each key is counted once (see [`Sums`]).
 
 use crate::blocks::{AmountBlocks, Amounts, BLOCK_ROWS};
-use crate::columns::{Rows, count_batch};
+use crate::columns::{Ids, count_batch};
 use crate::error::EngineError;
 use crate::{Engine, Turn};
 use crdtstats_journal::{Ahead, Refused, Sums};
 
 /// Fewer rows than this are counted at once: asking for a lock some times more costs as much as they do.
 const ROWS_MIN: usize = 1024;
-/// Keys are few where there are no more cells than rows: looking through the cells costs about as much for each as
-/// waiting for a record that is near.
-const CELLS_PER_ROW_MAX: usize = 1;
+/// Keys are few where rows are so many times as many: with fewer rows the cells of a lane, with their marks, are reached
+/// as fast as the sums and then the cells.
+const ROWS_PER_KEY_MIN: usize = 4;
 /// 16 MiB of sums by 32 bits; more are so slow to reach themselves that nothing is gained.
-const CELLS_MAX: usize = 1 << 22;
-/// Cells that are looked through, or learned, before others get their turn: some 0.1 ms, where all records are far.
-const SLICE_CELLS: usize = 1 << 13;
-const LEARNED_CELLS: usize = 1 << 15;
+const KEYS_MAX: usize = 1 << 22;
+/// Sums that are counted before others get their turn: some 20 µs.
+const SLICE_SUMS: usize = 1 << 13;
 /// Rows that the columns are fetched ahead of being read: two blocks.
 const AHEAD_ROWS: usize = 2 * BLOCK_ROWS;
 /// Room of up to so many bytes is kept for the next batch: to have it made and cleared costs a tenth of a small one.
@@ -29,15 +28,19 @@ impl Engine {
     pub(crate) fn sum_up(
         &self,
         turn: Option<Turn<'_>>,
-        rows: Rows<'_>,
+        rows: Ids<'_>,
         amounts: Amounts<'_>,
     ) -> Result<Option<Box<Sums>>, EngineError> {
-        if rows.ids.rows() < ROWS_MIN {
+        let (count, keys) = (rows.ids.rows(), rows.count);
+        if count < ROWS_MIN || keys > KEYS_MAX || keys * ROWS_PER_KEY_MIN > count {
             return Ok(None);
         }
-        let Some(mut sums) = self.room_for_sums(turn, rows.ids.rows())? else {
+        let sums = self.counting(turn).sums.take();
+        // Under no lock: memory has to be cleared.
+        let mut sums = sums.unwrap_or_default();
+        if !sums.clear(keys) {
             return Ok(None);
-        };
+        }
         let (mut ids_room, mut blocks) = ([0; BLOCK_ROWS], AmountBlocks::new(amounts));
         for from in (0..rows.ids.rows()).step_by(BLOCK_ROWS) {
             let ids = rows.ids.block(from, &mut ids_room);
@@ -51,10 +54,7 @@ impl Engine {
             };
             match sums.add(ids, rows.mask, amounts_of_ids, ahead) {
                 Ok(()) => {}
-                Err(Refused::Id { row }) => {
-                    let (position, id) = (from + row, ids.get(row).copied().unwrap_or_default());
-                    return Err(EngineError::ForeignId { position, id });
-                }
+                Err(Refused::Id { row }) => return Err(rows.foreign(from, ids, row)),
                 Err(Refused::Amount { row }) => {
                     let position = from + row;
                     return Err(EngineError::AmountRange { position });
@@ -65,56 +65,27 @@ impl Engine {
         Ok(Some(sums))
     }
 
-    /// Empty sums for all keys that there are, if they are few.
-    fn room_for_sums(
-        &self,
-        turn: Option<Turn<'_>>,
-        rows: usize,
-    ) -> Result<Option<Box<Sums>>, EngineError> {
-        let mut counting = self.counting(turn);
-        let cells = Sums::cells_of(counting.live()?);
-        if cells > CELLS_MAX || cells / CELLS_PER_ROW_MAX > rows {
-            return Ok(None);
-        }
-        let mut sums = counting.sums.take().unwrap_or_default();
-        // Under no lock: memory that grows bit by bit is copied now and then.
-        drop(counting);
-        if !sums.reserve(cells) {
-            return Ok(None);
-        }
-        let mut counting = self.counting(turn);
-        loop {
-            match sums.learn(counting.live()?, LEARNED_CELLS) {
-                Ok(true) => return Ok(Some(sums)),
-                Ok(false) => {}
-                Err(_) => return Ok(None),
-            }
-            drop(counting);
-            counting = self.counting(turn);
-        }
-    }
-
     /// Count what [`Engine::sum_up`] gave, all or nothing. True where there was nothing to flush before.
     pub(crate) fn add_sums(
         &self,
         turn: Option<Turn<'_>>,
-        mut sums: Box<Sums>,
+        sums: Box<Sums>,
         cursor: Option<(&str, u64)>,
     ) -> Result<bool, EngineError> {
         let mut counting = self.counting(turn);
         let journal = counting.live_past(cursor)?;
         let total = sums.total();
         if cursor.is_some() || !journal.promise(total) {
-            let is_first = count_batch(journal, &sums.take_all(), cursor)?;
+            let is_first = count_batch(journal, &journal.slots_of_sums(&sums), cursor)?;
             counting.keep_room(sums);
             return Ok(is_first);
         }
         // A store does not close meanwhile.
         let (mut is_first, mut from) = (false, 0);
-        while from < sums.cells() {
-            let to = from + SLICE_CELLS;
+        while from < sums.count() {
+            let to = from + SLICE_SUMS;
             if let Some(journal) = counting.journal.as_mut() {
-                is_first |= journal.add_sums(&mut sums, from..to);
+                is_first |= journal.add_sums(&sums, from..to);
             }
             from = to;
             drop(counting);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::intent::{self, CURSOR_NAME_BYTES_MAX, IntentRecord, Move};
 use crate::journal::Journal;
 use crate::map::prefetch_word;
-use crate::record::{Kind, Meta, UNREAD};
+use crate::record::{HAS_CELL, Kind, Meta, UNREAD};
 use crate::slot::{DECR_AT, INCR_AT, Side, Slot};
 
 /// How many keys of a batch are on their way from memory at once: more than line-fill buffers, fewer than a page.
@@ -87,14 +87,30 @@ impl Journal {
             Side::Decr => decr,
         };
         let flags = side.dirty() | UNREAD;
-        if meta.load(Ordering::Relaxed) & flags != flags {
+        let meta = meta.load(Ordering::Relaxed);
+        if meta & (flags | HAS_CELL) != flags {
             if by == 0 {
                 return 0;
             }
-            self.list(Slot::of_units(units), flags);
+            let slot = Slot::of_units(units);
+            if meta & HAS_CELL != 0 && side == Side::Incr {
+                return self.add_promised_with_cell(slot, by);
+            }
+            self.list(slot, flags);
         }
         let sum = count.load(Ordering::Relaxed).wrapping_add(by);
         count.store(sum, Ordering::Release);
+        sum
+    }
+
+    /// As [`Journal::add_promised`], of increments of a slot that has a cell.
+    #[inline(never)]
+    fn add_promised_with_cell(&mut self, slot: Slot, by: u64) -> u64 {
+        self.settle_slot(slot);
+        self.list(slot, Side::Incr.dirty() | UNREAD);
+        let sum = self.in_record(slot).0.wrapping_add(by);
+        self.map.store(slot.offset() + INCR_AT, sum);
+        self.raise_cell(slot);
         sum
     }
 
@@ -151,8 +167,9 @@ impl Journal {
     ) -> Result<(), JournalError> {
         if cursor.is_none() && self.fits_surely(batch) {
             for (slot, incr, decr) in batch {
+                self.settle_slot(*slot);
                 self.list(*slot, flags_of(*incr, *decr));
-                let (held_incr, held_decr) = self.read(*slot);
+                let (held_incr, held_decr) = self.in_record(*slot);
                 let (incr, decr) = (
                     held_incr.saturating_add(*incr),
                     held_decr.saturating_add(*decr),
@@ -160,6 +177,7 @@ impl Journal {
                 self.note_size(incr.max(decr));
                 self.map.store(slot.offset() + INCR_AT, incr);
                 self.map.store(slot.offset() + DECR_AT, decr);
+                self.raise_cell(*slot);
             }
             return Ok(());
         }
@@ -216,12 +234,15 @@ impl Journal {
             self.list_moves(moves);
             intent::apply(&mut self.map, moves);
         }
+        for step in moves.iter() {
+            self.raise_cell(step.slot);
+        }
         Ok(())
     }
 
     fn list_moves(&mut self, moves: &[Move]) {
         for step in moves {
-            let (incr, decr) = self.read(step.slot);
+            let (incr, decr) = self.in_record(step.slot);
             self.list(
                 step.slot,
                 flags_of(
@@ -266,7 +287,8 @@ impl Journal {
             if !self.meta(step.slot).is_some_and(Meta::is_key) {
                 return Err(JournalError::ForeignSlot);
             }
-            let (incr, decr) = self.read(step.slot);
+            self.settle_slot(step.slot);
+            let (incr, decr) = self.in_record(step.slot);
             match (incr.checked_add(step.incr), decr.checked_add(step.decr)) {
                 (Some(new_incr), Some(new_decr)) if self.note_size(new_incr.max(new_decr)) => {
                     (step.incr, step.decr) = (new_incr, new_decr);
@@ -279,12 +301,12 @@ impl Journal {
                 key: self.key(slot).to_owned(),
             });
         }
-        moves.retain(|step| self.read(step.slot) != (step.incr, step.decr));
+        moves.retain(|step| self.in_record(step.slot) != (step.incr, step.decr));
         Ok(())
     }
 
     fn position(&self, slot: Slot) -> Option<u64> {
-        let (position, has_one) = self.read(slot);
+        let (position, has_one) = self.in_record(slot);
         (has_one == 1).then_some(position)
     }
 

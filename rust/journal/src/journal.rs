@@ -13,6 +13,7 @@ use crate::file::{self, JournalFile};
 use crate::generation::Generation;
 use crate::header::{HEADER_BYTES, Header, REPLICA_BYTES_MAX, SECTION_AT, SEQUENCE_AT};
 use crate::intent::{IntentRecord, Move};
+use crate::lanes::Lanes;
 use crate::map::Map;
 use crate::mix::Mixer;
 use crate::place;
@@ -21,14 +22,13 @@ use crate::record::{
     Checksums, KEY_BYTES_MAX, Kind, META_AT, Meta, TEXT_AT, UNREAD, is_same_text, span,
 };
 use crate::slot::{DECR_AT, INCR_AT, Side, Slot, Slots};
-use crate::starts::Starts;
 use crate::table::Table;
 
 /// The second word of the key table's hash seed: any constant.
 const TABLE_SEED: u64 = 0x510e_527f_ade6_82d1;
 
 /// Two counts below this have a sum that is far from an overflow.
-const LARGE: u64 = 1 << 62;
+pub(crate) const LARGE: u64 = 1 << 62;
 
 /// The journal of one writer process and one generation. Made fresh, locked until it is dropped.
 ///
@@ -39,11 +39,11 @@ pub struct Journal {
     pub(crate) map: Map,
     pub(crate) table: Table,
     pub(crate) mixer: Mixer,
-    pub(crate) starts: Starts,
+    pub(crate) lanes: Lanes,
     /// Where the next record goes.
     end: usize,
     /// A count of this journal is, or was to be, [`LARGE`] or above.
-    any_large: bool,
+    pub(crate) any_large: bool,
     /// The sum of all that batches in the middle of being counted may still add.
     promised: u64,
     pub(crate) unread: Queue<(Slot, (u64, u64))>,
@@ -101,7 +101,7 @@ impl Journal {
             map,
             table,
             mixer: Mixer::new(seed, TABLE_SEED),
-            starts: Starts::default(),
+            lanes: Lanes::default(),
             end: HEADER_BYTES,
             any_large: false,
             promised: 0,
@@ -161,6 +161,16 @@ impl Journal {
     /// (increments, decrements) of a slot; (0, 0) for a foreign one beyond the end.
     #[inline]
     pub fn read(&self, slot: Slot) -> (u64, u64) {
+        let (incr, decr) = self.in_record(slot);
+        match self.meta(slot) {
+            Some(meta) if meta.has_cell() => (self.incr_with_cell(slot), decr),
+            _ => (incr, decr),
+        }
+    }
+
+    /// What the record of a slot says: its counts, but for those that [`Journal::settle`] has not brought there yet.
+    #[inline]
+    pub(crate) fn in_record(&self, slot: Slot) -> (u64, u64) {
         (
             self.map.load(slot.offset() + INCR_AT).unwrap_or(0),
             self.map.load(slot.offset() + DECR_AT).unwrap_or(0),
@@ -189,11 +199,35 @@ impl Journal {
     /// `Overflow`, `ForeignSlot`: nothing was counted.
     #[inline]
     pub fn add(&mut self, slot: Slot, side: Side, n: u64) -> Result<bool, AddError> {
+        let meta = self.meta(slot).ok_or(AddError::ForeignSlot)?;
+        if !meta.is_plain_key() {
+            return self.add_with_cell(slot, side, n);
+        }
+        self.add_in_record(slot, meta, side, n)
+    }
+
+    /// As [`Journal::add`], on a slot that has a cell, or is none.
+    #[cold]
+    fn add_with_cell(&mut self, slot: Slot, side: Side, n: u64) -> Result<bool, AddError> {
+        if !self.meta(slot).is_some_and(Meta::is_key) {
+            return Err(AddError::ForeignSlot);
+        }
+        self.settle_slot(slot);
+        let meta = self.meta(slot).ok_or(AddError::ForeignSlot)?;
+        let is_first = self.add_in_record(slot, meta, side, n)?;
+        self.raise_cell(slot);
+        Ok(is_first)
+    }
+
+    #[inline]
+    fn add_in_record(
+        &mut self,
+        slot: Slot,
+        meta: Meta,
+        side: Side,
+        n: u64,
+    ) -> Result<bool, AddError> {
         let at = slot.offset() + side.at();
-        let meta = self
-            .meta(slot)
-            .filter(|meta| meta.is_key())
-            .ok_or(AddError::ForeignSlot)?;
         let held = self.map.load(at).ok_or(AddError::ForeignSlot)?;
         let sum = held.checked_add(n).ok_or(AddError::Overflow)?;
         if !self.note_size(sum) {
@@ -388,9 +422,6 @@ impl Journal {
         let (Some(slot), Ok(text_bytes)) = (Slot::at(offset), u16::try_from(text.len())) else {
             return Err(self.too_large());
         };
-        if kind == Kind::Key {
-            self.starts.add(slot)?;
-        }
         let sum = self.sums.record(offset as u64, kind, text);
         self.map.populate(offset + bytes);
         self.map.store_bytes(offset + TEXT_AT, text);

@@ -16,7 +16,7 @@ use crate::header::{HEADER_BYTES, Header, Unreadable, VERSION};
 use crate::intent;
 use crate::place;
 use crate::record::{Checksums, Kind};
-use crate::scan::{Entries, Record, Records};
+use crate::scan::{Cells, Entries, Record, Records};
 
 /// More damaged files of one name than this are not kept apart: somebody should look.
 const DAMAGED_NAMES_MAX: usize = 1000;
@@ -63,7 +63,7 @@ pub struct Dropped {
     pub tail_bytes: u64,
     /// Intents whose checksum fails.
     pub intents: u64,
-    /// Counts and cursors of complete intents whose record is lost.
+    /// Counts and cursors of complete intents, and counts of cells, whose record is lost.
     pub without_record: u64,
 }
 
@@ -78,12 +78,14 @@ pub struct Leftover {
     cursors: BTreeMap<String, u64>,
     /// New absolute values from complete intents, by record offset.
     intended: BTreeMap<u64, (u64, u64)>,
+    /// Increments that cells hold, by record offset, sorted.
+    cells: Vec<(u64, u64)>,
     dropped: Dropped,
     is_in_place: bool,
 }
 
 impl Leftover {
-    /// Locks and reads a leftover. Cost: one pass over the file.
+    /// Locks and reads a leftover. Cost: one pass over the file; 16 bytes of memory for each key that has an ordinal.
     ///
     /// # Errors
     /// `Locked`, `Gone`; `Damaged` (the header: the file was renamed to `*.damaged`); `Version`, `Features` (the file is
@@ -120,6 +122,7 @@ impl Leftover {
             end: 0,
             cursors: BTreeMap::new(),
             intended: BTreeMap::new(),
+            cells: Vec::new(),
             dropped: Dropped::default(),
             is_in_place,
         };
@@ -151,6 +154,7 @@ impl Leftover {
         Entries {
             records: self.records(),
             intended: &self.intended,
+            cells: Cells(&self.cells),
             path: &self.path,
             end: self.end,
         }
@@ -195,7 +199,7 @@ impl Leftover {
         self.file_bytes = self.file.metadata()?.len();
         let mut cursor_names = BTreeMap::new();
         let mut cursors = BTreeMap::new();
-        let mut intents = Vec::new();
+        let (mut intents, mut cells) = (Vec::new(), Vec::new());
         let mut dropped = Dropped::default();
         let mut records = self.records();
         while let Some(record) = records.next()? {
@@ -208,6 +212,7 @@ impl Leftover {
                     }
                     cursor_names.insert(record.offset, name);
                 }
+                Kind::Lane => records.cells(&record, &mut cells)?,
                 Kind::Intent if record.incr == 0 => {}
                 Kind::Intent => match self.intent(&mut records, &record)? {
                     Some(intent) => intents.push(intent),
@@ -217,6 +222,9 @@ impl Leftover {
         }
         dropped.tail_bytes = records.tail_bytes()?;
         let end = records.at;
+        cells.sort_unstable();
+        let lost = cells.len() - cells.partition_point(|(offset, _)| *offset < end);
+        dropped.without_record += lost as u64;
         let mut intended = BTreeMap::<u64, (u64, u64)>::new();
         for intent in intents {
             for (offset, incr, decr) in intent.moves {
@@ -236,6 +244,7 @@ impl Leftover {
             }
         }
         (self.end, self.cursors, self.intended, self.dropped) = (end, cursors, intended, dropped);
+        self.cells = cells;
         Ok(())
     }
 

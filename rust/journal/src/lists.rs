@@ -24,7 +24,7 @@ impl Journal {
             out.push(Unread {
                 slot,
                 before,
-                now: journal.read(slot),
+                now: journal.in_record(slot),
                 note: journal.note(slot),
             });
         });
@@ -46,7 +46,7 @@ impl Journal {
         self.prefetch_ahead(slots.iter().copied(), |journal, _, slot| {
             let flags = journal.meta(slot).map_or(0, |meta| meta.0);
             journal.clear_flags(slot, DIRTY);
-            let (incr, decr) = journal.read(slot);
+            let (incr, decr) = journal.in_record(slot);
             let sides = (flags & DIRTY_INCR != 0, flags & DIRTY_DECR != 0);
             out.push(Dirty {
                 slot,
@@ -86,8 +86,11 @@ impl Journal {
     /// (increments, decrements) where, as the last [`Journal::set_note`] has it, nobody else counts on the key.
     #[inline]
     pub fn read_sole(&self, slot: Slot) -> Option<(u64, u64)> {
-        let sole = self.meta(slot).is_some_and(|meta| meta.0 & SOLE != 0);
-        sole.then(|| self.read(slot))
+        let meta = self.meta(slot).filter(|meta| meta.0 & SOLE != 0)?;
+        Some(match meta.has_cell() {
+            false => self.in_record(slot),
+            true => self.read(slot),
+        })
     }
 
     /// Whether the last [`Journal::set_mark`] of a key was of this mark (1 to [`MARK_MAX`]).
@@ -116,8 +119,10 @@ impl Journal {
     #[inline]
     pub fn is_unread(&self, slot: Slot) -> bool {
         self.meta(slot).is_some_and(|meta| meta.0 & UNREAD != 0)
+            || self.read(slot) != self.in_record(slot)
     }
 
+    /// How many slots are listed: all that moved since the last flush, where [`Journal::settle`] has listed them.
     pub fn dirty_len(&self) -> usize {
         self.dirty.len()
     }
@@ -125,17 +130,18 @@ impl Journal {
     /// Whether nothing moved since the last flush. Cost: constant.
     #[inline]
     pub fn is_clean(&self) -> bool {
-        self.dirty.is_empty()
+        self.dirty.is_empty() && self.lanes.is_settled()
     }
 
+    /// How many slots moved since the last read, at most; exactly, where [`Journal::settle`] has listed them.
     pub fn unread_len(&self) -> usize {
-        self.unread.len()
+        self.unread.len() + self.lanes.moved_at_most()
     }
 
     /// Whether nothing moved since the last read. Cost: constant.
     #[inline]
     pub fn is_read(&self) -> bool {
-        self.unread.is_empty()
+        self.unread.is_empty() && self.lanes.is_settled()
     }
 
     /// Puts a slot on the lists of those `flags` that it does not have yet, before its counts move. True where it is
@@ -146,7 +152,7 @@ impl Journal {
         };
         let missing = flags & !meta.0;
         if missing & UNREAD != 0 {
-            let before = self.read(slot);
+            let before = self.in_record(slot);
             self.unread.push((slot, before));
         }
         self.map.store(slot.offset() + META_AT, meta.0 | missing);

@@ -208,6 +208,14 @@ impl Map {
         }
     }
 
+    /// Tests only: whether the process is alive to store one more time.
+    #[cfg(test)]
+    pub(crate) fn stores_one(&mut self) -> bool {
+        let is_alive = self.stores_left > 0;
+        self.stores_left = self.stores_left.saturating_sub(1);
+        is_alive
+    }
+
     /// The half word at an offset; `None` outside of the mapped part and where unaligned.
     #[inline]
     pub(crate) fn load_half(&self, offset: usize) -> Option<u32> {
@@ -351,6 +359,19 @@ pub(crate) fn prefetch_word(word: *const u64) {
     unsafe {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         _mm_prefetch::<_MM_HINT_T0>(word.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = word;
+}
+
+/// As [`prefetch_word`], into the second cache only: many more words can be on their way there than into the first.
+#[inline]
+pub(crate) fn prefetch_far(word: *const u64) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch has no effect on memory, whatever the address.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T1>(word.cast());
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = word;

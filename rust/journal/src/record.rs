@@ -5,7 +5,7 @@
 //!  8  decrements        u64    (cursor: 1 = has a position  intent: 0)
 //! 16  checksum          u32    over generation, offset, kind and text
 //! 20  bytes of text     u16
-//! 22  kind              u8
+//! 22  kind              u8     highest bit, of a key: a cell has increments of it, too (see `lanes`)
 //! 23  flags             u8     of the live process; outside the checksum, no meaning in a file
 //! 24  note              u32    of the live process, too: what its engine wrote down about the key
 //! 28  text
@@ -23,6 +23,8 @@ pub(crate) const TEXT_AT: usize = 28;
 /// The longest key a record can hold: its length is a u16.
 pub const KEY_BYTES_MAX: usize = u16::MAX as usize;
 
+/// The highest bit of the kind: the key has a cell. Not in the checksum: what it says stands in the cell's lane, too.
+pub(crate) const HAS_CELL: u64 = 1 << 55;
 /// Flags: the increments, the decrements moved since the last flush. With either one the slot is on the dirty list.
 pub(crate) const DIRTY_INCR: u64 = 1 << 56;
 pub(crate) const DIRTY_DECR: u64 = 1 << 57;
@@ -39,6 +41,7 @@ pub(crate) enum Kind {
     Key = 1,
     Cursor = 2,
     Intent = 3,
+    Lane = 4,
 }
 
 /// The third word of a record.
@@ -61,14 +64,26 @@ impl Meta {
 
     #[inline]
     pub(crate) fn is_key(self) -> bool {
+        ((self.0 & !HAS_CELL) >> 48) as u8 == Kind::Key as u8
+    }
+
+    /// Of a key whose counts are in its record alone.
+    #[inline]
+    pub(crate) fn is_plain_key(self) -> bool {
         (self.0 >> 48) as u8 == Kind::Key as u8
+    }
+
+    #[inline]
+    pub(crate) fn has_cell(self) -> bool {
+        self.0 & HAS_CELL != 0
     }
 
     pub(crate) fn kind(self) -> Option<Kind> {
         match (self.0 >> 48) as u8 {
-            1 => Some(Kind::Key),
+            1 | 0x81 => Some(Kind::Key),
             2 => Some(Kind::Cursor),
             3 => Some(Kind::Intent),
+            4 => Some(Kind::Lane),
             _ => None,
         }
     }

@@ -11,6 +11,7 @@ use std::path::Path;
 use crate::error::JournalError;
 use crate::header::HEADER_BYTES;
 use crate::intent;
+use crate::lanes::{self, LANE_BODY_BYTES, LANE_TEXT_BYTES};
 use crate::record::{Checksums, Kind, META_AT, Meta, TEXT_AT, span};
 use crate::slot::{DECR_AT, INCR_AT};
 
@@ -116,7 +117,7 @@ impl<'a> Records<'a> {
             return Ok(None);
         };
         if self.sums.record(offset, kind, text) != meta.checksum()
-            || std::str::from_utf8(text).is_err() && kind != Kind::Intent
+            || matches!(kind, Kind::Key | Kind::Cursor) && std::str::from_utf8(text).is_err()
         {
             return Ok(None);
         }
@@ -129,6 +130,7 @@ impl<'a> Records<'a> {
         };
         let body = match kind {
             Kind::Intent => record.capacity().and_then(intent::body_bytes),
+            Kind::Lane => (record.text.len() == LANE_TEXT_BYTES).then_some(LANE_BODY_BYTES),
             Kind::Key | Kind::Cursor => Some(0),
         };
         let end = body
@@ -139,6 +141,14 @@ impl<'a> Records<'a> {
         };
         self.at = end;
         Ok(Some(record))
+    }
+
+    /// What the cells of a lane record say.
+    pub(crate) fn cells(&mut self, lane: &Record, out: &mut Vec<(u64, u64)>) -> io::Result<()> {
+        let at = lane.offset + lanes::body_at() as u64;
+        let body = self.window.get(at, LANE_BODY_BYTES)?;
+        out.extend(lanes::read(body.unwrap_or(&[])).filter(|(_, incr)| *incr > 0));
+        Ok(())
     }
 
     /// Bytes from the journal's end to the last one that is not zero: what was lost with a torn record.
@@ -169,6 +179,23 @@ impl Record {
     }
 }
 
+/// What cells say, by record offset: sorted, and taken in the order of the records.
+pub(crate) struct Cells<'a>(pub(crate) &'a [(u64, u64)]);
+
+impl Cells<'_> {
+    /// The increments of the record at an offset, above all that were asked for before.
+    fn take(&mut self, offset: u64) -> u64 {
+        let mut most = 0;
+        while let Some(((at, incr), rest)) = self.0.split_first().filter(|(c, _)| c.0 <= offset) {
+            if *at == offset {
+                most = *incr.max(&most);
+            }
+            self.0 = rest;
+        }
+        most
+    }
+}
+
 /// The counts of one key in a leftover.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
@@ -183,6 +210,7 @@ pub struct Entry {
 pub struct Entries<'a> {
     pub(crate) records: Records<'a>,
     pub(crate) intended: &'a BTreeMap<u64, (u64, u64)>,
+    pub(crate) cells: Cells<'a>,
     pub(crate) path: &'a Path,
     /// The journal's end: as found at open.
     pub(crate) end: u64,
@@ -204,7 +232,8 @@ impl Iterator for Entries<'_> {
                 continue;
             }
             let (incr, decr) = self.intended.get(&record.offset).copied().unwrap_or((0, 0));
-            let (incr, decr) = (record.incr.max(incr), record.decr.max(decr));
+            let of_cell = self.cells.take(record.offset);
+            let (incr, decr) = (record.incr.max(incr).max(of_cell), record.decr.max(decr));
             if incr | decr != 0
                 && let Ok(key) = String::from_utf8(record.text)
             {

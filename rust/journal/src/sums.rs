@@ -1,47 +1,31 @@
-//! What a batch adds to each key, summed up before anything is counted.
+//! What a batch adds to each ordinal, summed up before anything is counted.
 //!
-//! Many rows on few keys: a row is then an addition in a small array, not in a record of a cache line of its own, and
-//! each record is changed once. All rows are checked on the way, so that a batch is all or nothing without a copy of
-//! its columns: every number is read once, and what was summed up is what is counted.
+//! Many rows on few keys: a row is then an addition in a small array that is near, and each key is counted once. All
+//! rows are checked on the way, so that a batch is all or nothing without a copy of its columns: every number is read
+//! once, and what was summed up is what is counted.
 //!
-//! A cell is 32 bytes of the journal, in which at most one record begins: none is shorter. Its low bits (the tag) say
-//! where, so that the load that a sum needs anyway tells whether an id is one; above them is the sum. Cells have 32
-//! bits as long as the magnitudes of all rows together fit, and 64 from there on: no sum needs a check of its own.
+//! Sums have 32 bits as long as the magnitudes of all rows together fit, and 64 from there on: no sum needs a check of
+//! its own.
 
 use std::ops::Range;
 
-use crate::journal::Journal;
+use crate::journal::{Journal, LARGE};
 use crate::map::prefetch_word;
-use crate::record::span;
 use crate::slot::{Side, Slot};
-use crate::starts::WORD_BITS;
-
-/// 8-byte units of a cell.
-const CELL_UNITS: usize = 4;
-const _: () = assert!(span(1) >= CELL_UNITS * 8, "two records would share a cell");
-/// Cells of one word of starts.
-const WORD_CELLS: usize = WORD_BITS / CELL_UNITS;
-/// Bits of a tag: those of the units at which a record begins. Where none does it is the tag of no units in the cell.
-const TAG_BITS: u32 = 3;
-const TAG: u32 = (1 << TAG_BITS) - 1;
-const ODD_CELL: u32 = CELL_UNITS as u32;
 
 /// Rows that are looked at together: their numbers stay in the first cache.
 const ROWS: usize = 256;
 /// Rows whose columns fill a cache line of ids, two of amounts.
 const LINE_ROWS: usize = 16;
-/// Cells of which the sums are taken before they are counted.
-const CELLS: usize = 512;
 
-/// Sums by key and side. None when it is made, and after [`Journal::add_sums`] of all cells.
+/// Sums by ordinal and side.
 #[derive(Default)]
 pub struct Sums {
-    /// The starts of records as they were when they were learned.
-    starts: Vec<u32>,
     /// Of increments; behind them, once there are any, of decrements.
     narrow: Vec<u32>,
     /// Instead of `narrow`, once the total is past it.
     wide: Vec<u64>,
+    count: usize,
     has_decr: bool,
     total: u64,
 }
@@ -56,60 +40,30 @@ pub struct Ahead {
 /// Why rows were not added. The sums are of no use any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refused {
-    /// The id of a row is no slot.
+    /// The id of a row is no ordinal.
     Id { row: usize },
     /// The amount of a row is `i64::MIN`.
     Amount { row: usize },
-    /// The magnitudes of all rows together are 2⁶¹ and more, or there is no memory.
+    /// The magnitudes of all rows together are 2⁶² and more, or there is no memory.
     TooLarge,
 }
 
 impl Sums {
-    /// How many cells the keys of a journal take.
-    pub fn cells_of(journal: &Journal) -> usize {
-        journal.starts.words().len() * WORD_CELLS
-    }
-
-    /// Has memory for so many cells. False: there is none.
-    pub fn reserve(&mut self, cells: usize) -> bool {
-        self.forget_others();
-        let more = cells.saturating_sub(self.narrow.len());
-        self.starts.try_reserve(more / WORD_CELLS).is_ok() && self.narrow.try_reserve(more).is_ok()
-    }
-
-    /// Only narrow increments are kept: what most batches do not need is made anew.
-    fn forget_others(&mut self) {
-        if self.has_decr || !self.wide.is_empty() {
-            *self = Sums::default();
+    /// Sums of 0 for so many ordinals, in the memory that there is already. False: there is none.
+    pub fn clear(&mut self, count: usize) -> bool {
+        self.wide = Vec::new();
+        (self.count, self.has_decr, self.total) = (count, false, 0);
+        self.narrow.clear();
+        if self.narrow.try_reserve(count).is_err() {
+            return false;
         }
+        self.narrow.resize(count, 0);
+        true
     }
 
-    /// Learns keys that a journal has now, those of `cells_max` cells at most. True: there are no more.
-    ///
-    /// # Errors
-    /// `TooLarge`: there is no memory.
-    pub fn learn(&mut self, journal: &Journal, cells_max: usize) -> Result<bool, Refused> {
-        self.forget_others();
-        let starts = journal.starts.words();
-        // Keys are added at the end, so only the last word that is known already may have changed.
-        let known = self.starts.len().saturating_sub(1);
-        let new = starts.get(known..).unwrap_or(&[]);
-        let new = new.get(..cells_max / WORD_CELLS + 1).unwrap_or(new);
-        self.starts.truncate(known);
-        self.narrow.truncate(known * WORD_CELLS);
-        if self.starts.try_reserve(new.len()).is_err()
-            || self.narrow.try_reserve(new.len() * WORD_CELLS).is_err()
-        {
-            return Err(Refused::TooLarge);
-        }
-        self.starts.extend_from_slice(new);
-        self.narrow
-            .extend(new.iter().flat_map(|starts| tags(*starts)));
-        Ok(self.starts.len() == starts.len())
-    }
-
-    pub fn cells(&self) -> usize {
-        self.starts.len() * WORD_CELLS
+    /// Of how many ordinals.
+    pub fn count(&self) -> usize {
+        self.count
     }
 
     /// Of the magnitudes of all rows.
@@ -119,12 +73,10 @@ impl Sums {
 
     /// Bytes of memory that are kept.
     pub fn bytes(&self) -> usize {
-        size_of_val(self.starts.as_slice())
-            + size_of_val(self.narrow.as_slice())
-            + size_of_val(self.wide.as_slice())
+        self.narrow.capacity() * size_of::<u32>() + self.wide.capacity() * size_of::<u64>()
     }
 
-    /// Adds amounts, or 1 each, to the slots `ids ^ mask`.
+    /// Adds amounts, or 1 each, to the ordinals `ids ^ mask`.
     ///
     /// # Errors
     /// See [`Refused`].
@@ -164,23 +116,23 @@ impl Sums {
             Some(amounts) => (sum_of(amounts)?, amounts),
         };
         self.make_room(sum, has_decr)?;
-        let cells = self.cells();
+        let count = self.count;
         let is_wrong = if has_decr {
             match self.wide.as_mut_slice() {
-                [] => add_both(&mut self.narrow, ids, mask, by),
-                wide => add_both(wide, ids, mask, by),
+                [] => add_both(&mut self.narrow, count, ids, mask, by),
+                wide => add_both(wide, count, ids, mask, by),
             }
         } else {
-            match self.wide.get_mut(..cells) {
+            match self.wide.get_mut(..count).filter(|wide| !wide.is_empty()) {
                 Some(wide) => add_up(wide, ids, mask, by, ahead),
                 None => {
-                    let narrow = self.narrow.get_mut(..cells).unwrap_or(&mut []);
+                    let narrow = self.narrow.get_mut(..count).unwrap_or(&mut []);
                     add_up(narrow, ids, mask, by, ahead)
                 }
             }
         };
         if is_wrong {
-            let row = ids.iter().position(|id| !self.has(id ^ mask));
+            let row = ids.iter().position(|id| (id ^ mask) as usize >= count);
             return Err(Refused::Id {
                 row: row.unwrap_or(0),
             });
@@ -191,132 +143,68 @@ impl Sums {
     /// Notes what rows come to, and makes room for that.
     fn make_room(&mut self, sum: u64, has_decr: bool) -> Result<(), Refused> {
         self.total = self.total.checked_add(sum).ok_or(Refused::TooLarge)?;
-        if self.total > u64::MAX >> TAG_BITS {
+        if self.total >= LARGE {
             return Err(Refused::TooLarge);
         }
-        if self.total > u64::from(u32::MAX >> TAG_BITS) && self.wide.is_empty() {
+        if self.total > u64::from(u32::MAX) && self.wide.is_empty() {
             if self.wide.try_reserve_exact(self.narrow.len()).is_err() {
                 return Err(Refused::TooLarge);
             }
             self.wide
-                .extend(self.narrow.iter().map(|cell| u64::from(*cell)));
+                .extend(self.narrow.iter().map(|sum| u64::from(*sum)));
             self.narrow = Vec::new();
         }
         if has_decr && !self.has_decr {
             self.has_decr = true;
             return match self.wide.is_empty() {
-                true => repeat_tags(&mut self.narrow),
-                false => repeat_tags(&mut self.wide),
+                true => double(&mut self.narrow),
+                false => double(&mut self.wide),
             };
         }
         Ok(())
     }
 
-    fn has(&self, units: u32) -> bool {
-        let word = self.starts.get(units as usize / WORD_BITS);
-        word.is_some_and(|word| word >> (units as usize % WORD_BITS) & 1 == 1)
-    }
-
-    /// Takes the sums of a side in some cells: the slots that have one, in their order.
+    /// The sum of an ordinal on a side.
     #[inline]
-    fn take(&mut self, side: Side, cells: Range<usize>, taken: &mut Taken) {
-        let from = match side {
-            Side::Incr => cells.start,
-            Side::Decr => cells.start + self.cells(),
+    fn of(&self, ordinal: usize, side: Side) -> u64 {
+        let at = match side {
+            Side::Incr => ordinal,
+            Side::Decr if self.has_decr => ordinal + self.count,
+            Side::Decr => return 0,
         };
-        if self.wide.is_empty() {
-            taken.take(&mut self.narrow, from, cells);
-        } else {
-            taken.take(&mut self.wide, from, cells);
-        }
-    }
-
-    /// Takes all sums: slots, increments, decrements. A slot that has both comes twice.
-    pub fn take_all(&mut self) -> Vec<(Slot, u64, u64)> {
-        let (mut all, mut taken) = (Vec::new(), Taken::default());
-        for from in (0..self.cells()).step_by(CELLS) {
-            let to = self.cells().min(from + CELLS);
-            self.take(Side::Incr, from..to, &mut taken);
-            all.extend(taken.iter().map(|(slot, by)| (slot, by, 0)));
-            if self.has_decr {
-                self.take(Side::Decr, from..to, &mut taken);
-                all.extend(taken.iter().map(|(slot, by)| (slot, 0, by)));
-            }
-        }
-        self.total = 0;
-        all
+        let narrow = self.narrow.get(at).map(|sum| u64::from(*sum));
+        narrow.or_else(|| self.wide.get(at).copied()).unwrap_or(0)
     }
 }
 
 impl Journal {
-    /// Adds the sums in `cells`, a multiple of 8 of them, of a total that was promised ([`Journal::promise`]) to their
-    /// keys. True as of [`Journal::add`].
-    pub fn add_sums(&mut self, sums: &mut Sums, cells: Range<usize>) -> bool {
+    /// Adds the sums of some ordinals, of a total that was promised ([`Journal::promise`]), to their keys. True as of
+    /// [`Journal::add`].
+    pub fn add_sums(&mut self, sums: &Sums, ordinals: Range<usize>) -> bool {
         let was_clean = self.is_clean();
-        let end = cells.end.min(sums.cells());
-        if end == sums.cells() {
-            sums.total = 0;
-        }
-        let mut taken = Taken::default();
-        for from in (cells.start..end).step_by(CELLS) {
-            let to = end.min(from + CELLS);
-            sums.take(Side::Incr, from..to, &mut taken);
-            self.add_side(taken.units(), taken.sums(), Side::Incr);
-            if sums.has_decr {
-                sums.take(Side::Decr, from..to, &mut taken);
-                self.add_side(taken.units(), taken.sums(), Side::Decr);
+        let ordinals = ordinals.start..ordinals.end.min(sums.count());
+        let up = ordinals.clone().map(|at| (at, sums.of(at, Side::Incr)));
+        self.add_to_cells(up.filter(|(_, by)| *by > 0));
+        if sums.has_decr {
+            let (mut units, mut by) = (Vec::new(), Vec::new());
+            for (at, sum) in ordinals.map(|at| (at, sums.of(at, Side::Decr))) {
+                if sum > 0 {
+                    units.push(self.slot_of_ordinal(at as u32).units());
+                    by.push(sum);
+                }
             }
+            self.add_side(&units, &by, Side::Decr);
         }
         was_clean && !self.is_clean()
     }
-}
 
-/// Sums that were taken, by slot.
-struct Taken {
-    units: [u32; CELLS],
-    sums: [u64; CELLS],
-    count: usize,
-}
-
-impl Default for Taken {
-    fn default() -> Self {
-        Taken {
-            units: [0; CELLS],
-            sums: [0; CELLS],
-            count: 0,
-        }
-    }
-}
-
-impl Taken {
-    /// Takes the sums of cells that are kept from `from` on.
-    #[inline]
-    fn take<C: Cell>(&mut self, kept: &mut [C], from: usize, cells: Range<usize>) {
-        let kept = kept.get_mut(from..from + cells.len()).unwrap_or(&mut []);
-        let first = (cells.start * CELL_UNITS) as u32;
-        let mut count = 0;
-        // No branch: which keys have a sum is chance where rows are not many times as many.
-        for (units, cell) in (first..).step_by(CELL_UNITS).zip(kept) {
-            let (place, sum) = cell.take();
-            if let (Some(at), Some(by)) = (self.units.get_mut(count), self.sums.get_mut(count)) {
-                (*at, *by) = (units | place, sum);
-            }
-            count += usize::from(sum != 0);
-        }
-        self.count = count;
-    }
-
-    fn units(&self) -> &[u32] {
-        self.units.get(..self.count).unwrap_or(&[])
-    }
-
-    fn sums(&self) -> &[u64] {
-        self.sums.get(..self.count).unwrap_or(&[])
-    }
-
-    fn iter(&self) -> impl Iterator<Item = (Slot, u64)> {
-        let slots = self.units().iter().map(|units| Slot::of_units(*units));
-        slots.zip(self.sums().iter().copied())
+    /// All sums: slots, increments, decrements.
+    pub fn slots_of_sums(&self, sums: &Sums) -> Vec<(Slot, u64, u64)> {
+        let all = (0..sums.count()).map(|at| {
+            let slot = self.slot_of_ordinal(at as u32);
+            (slot, sums.of(at, Side::Incr), sums.of(at, Side::Decr))
+        });
+        all.filter(|(_, incr, decr)| incr | decr != 0).collect()
     }
 }
 
@@ -373,116 +261,70 @@ fn sum_of(amounts: &[i64]) -> Result<(u64, bool), Refused> {
     }
 }
 
-/// The cells of a word of starts, without sums.
-fn tags(starts: u32) -> [u32; WORD_CELLS] {
-    std::array::from_fn(|cell| {
-        let units = (cell * CELL_UNITS) as u32;
-        let of_cell = starts >> units & ((1 << CELL_UNITS) - 1);
-        if of_cell == 0 {
-            !units & ODD_CELL
-        } else {
-            (units + of_cell.trailing_zeros()) & TAG
-        }
-    })
-}
-
-/// Makes cells for the other side, without sums.
-fn repeat_tags<C: Cell>(cells: &mut Vec<C>) -> Result<(), Refused> {
-    let count = cells.len();
-    if cells.try_reserve_exact(count).is_err() {
+/// Makes room for the sums of the other side.
+fn double<S: Sum>(sums: &mut Vec<S>) -> Result<(), Refused> {
+    let count = sums.len();
+    if sums.try_reserve_exact(count).is_err() {
         return Err(Refused::TooLarge);
     }
-    cells.extend_from_within(..);
-    for cell in cells.iter_mut().skip(count) {
-        cell.take();
-    }
+    sums.resize(2 * count, S::default());
     Ok(())
 }
 
-/// A tag and a sum.
-trait Cell: Copy {
-    /// Adds what is known to fit; gives what was there, whose lowest bits are the tag.
-    fn add(&mut self, n: u64) -> u32;
-
-    /// Takes the sum; gives the place of the record in the cell, too.
-    fn take(&mut self) -> (u32, u64);
+/// A sum that is known not to overflow.
+trait Sum: Copy + Default {
+    fn add(&mut self, n: u64);
 }
 
-const PLACE: u32 = CELL_UNITS as u32 - 1;
-
-impl Cell for u32 {
+impl Sum for u32 {
     #[inline]
-    fn add(&mut self, n: u64) -> u32 {
-        let held = *self;
-        *self = held.wrapping_add((n as u32) << TAG_BITS);
-        held
-    }
-
-    #[inline]
-    fn take(&mut self) -> (u32, u64) {
-        let held = *self;
-        *self = held & TAG;
-        (held & PLACE, u64::from(held >> TAG_BITS))
+    fn add(&mut self, n: u64) {
+        *self = self.wrapping_add(n as u32);
     }
 }
 
-impl Cell for u64 {
+impl Sum for u64 {
     #[inline]
-    fn add(&mut self, n: u64) -> u32 {
-        let held = *self;
-        *self = held.wrapping_add(n << TAG_BITS);
-        held as u32
-    }
-
-    #[inline]
-    fn take(&mut self) -> (u32, u64) {
-        let held = *self;
-        *self = held & u64::from(TAG);
-        (held as u32 & PLACE, held >> TAG_BITS)
+    fn add(&mut self, n: u64) {
+        *self = self.wrapping_add(n);
     }
 }
 
-/// Adds to cells of increments. True: not all were slots, and the sums are worth nothing.
+/// Adds to sums of increments. True: not all were ordinals, and the sums are worth nothing.
 #[inline(never)] // a loop for itself gets all registers
-fn add_up<C: Cell>(cells: &mut [C], ids: &[u32], mask: u32, by: &[i64], ahead: Ahead) -> bool {
-    let mut wrong = 0;
+fn add_up<S: Sum>(sums: &mut [S], ids: &[u32], mask: u32, by: &[i64], ahead: Ahead) -> bool {
     let by = by.get(..ids.len()).unwrap_or(by);
     let ((ids, ids_rest), (by, by_rest)) =
         (ids.as_chunks::<LINE_ROWS>(), by.as_chunks::<LINE_ROWS>());
     for (line, (ids, by)) in ids.iter().zip(by).enumerate() {
         ahead.prefetch(line * LINE_ROWS);
         for (id, n) in ids.iter().zip(by) {
-            let units = id ^ mask;
-            let Some(cell) = cells.get_mut(units as usize / CELL_UNITS) else {
+            let Some(sum) = sums.get_mut((id ^ mask) as usize) else {
                 return true;
             };
-            wrong |= cell.add(n.cast_unsigned()) ^ units;
+            sum.add(n.cast_unsigned());
         }
     }
     for (id, n) in ids_rest.iter().zip(by_rest) {
-        let units = id ^ mask;
-        let Some(cell) = cells.get_mut(units as usize / CELL_UNITS) else {
+        let Some(sum) = sums.get_mut((id ^ mask) as usize) else {
             return true;
         };
-        wrong |= cell.add(n.cast_unsigned()) ^ units;
+        sum.add(n.cast_unsigned());
     }
-    wrong & TAG != 0
+    false
 }
 
-/// As [`add_up`], on both sides: the second half of cells is of decrements.
+/// As [`add_up`], on both sides: behind the sums of `count` ordinals are those of decrements.
 #[inline(never)]
-fn add_both<C: Cell>(cells: &mut [C], ids: &[u32], mask: u32, amounts: &[i64]) -> bool {
-    let mut wrong = 0;
-    let of_side = cells.len() / 2;
+fn add_both<S: Sum>(sums: &mut [S], count: usize, ids: &[u32], mask: u32, amounts: &[i64]) -> bool {
     for (id, n) in ids.iter().zip(amounts) {
-        let units = id ^ mask;
-        let cell = units as usize / CELL_UNITS;
+        let ordinal = (id ^ mask) as usize;
         // No branch: signs come in any order.
-        let decr_at = of_side & (n >> (i64::BITS - 1)).cast_unsigned() as usize;
-        match cells.get_mut(cell + decr_at) {
-            Some(held) if cell < of_side => wrong |= held.add(n.unsigned_abs()) ^ units,
+        let decr_at = count & (n >> (i64::BITS - 1)).cast_unsigned() as usize;
+        match sums.get_mut(ordinal + decr_at) {
+            Some(sum) if ordinal < count => sum.add(n.unsigned_abs()),
             _ => return true,
         }
     }
-    wrong & TAG != 0
+    false
 }

@@ -270,7 +270,7 @@ impl Ready<'_> {
     ) -> Result<(), Failure> {
         let failed = |wrong| Failure::Column("ids", wrong);
         let done = match self {
-            Ready::Ids(ids) => engine.add_own_ids(turn, ids, amounts, cursor),
+            Ready::Ids(ids) => engine.add_ids(turn, ids, amounts, cursor),
             Ready::IdsOfColumn(column) => {
                 let ids = column.numbers().map_err(failed)?;
                 engine.add_ids(turn, &&*ids, amounts, cursor)
