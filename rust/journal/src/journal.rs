@@ -41,7 +41,7 @@ pub struct Journal {
     pub(crate) mixer: Mixer,
     pub(crate) lanes: Lanes,
     /// Where the next record goes.
-    end: usize,
+    pub(crate) end: usize,
     /// A count of this journal is, or was to be, [`LARGE`] or above.
     pub(crate) any_large: bool,
     /// The sum of all that batches in the middle of being counted may still add.
@@ -52,7 +52,7 @@ pub struct Journal {
     pub(crate) cursors: BTreeMap<String, Slot>,
     pub(crate) intent: Option<IntentRecord>,
     pub(crate) scratch: Vec<Move>,
-    file: JournalFile,
+    pub(crate) file: JournalFile,
     replica: String,
     generation: Generation,
     maker: Pid,
@@ -423,7 +423,10 @@ impl Journal {
             return Err(self.too_large());
         };
         let sum = self.sums.record(offset as u64, kind, text);
-        self.map.populate(offset + bytes);
+        match kind {
+            Kind::Lane => self.map.skip(offset + bytes), // mapped once more, elsewhere
+            _ => self.map.populate(offset + bytes),
+        }
         self.map.store_bytes(offset + TEXT_AT, text);
         self.map
             .store(offset + META_AT, Meta::new(sum, text_bytes, kind).0);

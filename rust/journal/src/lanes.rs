@@ -1,38 +1,52 @@
 //! Dense increments of keys that were given an ordinal: a batch on ordinals touches 8 bytes of a key, not its record.
 //!
-//! A lane record has its number (u64) as its text; its body follows:
+//! A lane record has a text of two words, how many cells it has and how far behind its start they are, and a body:
 //! ```text
-//!      0  4096 cells   u64    increments of the key, absolute, times 2; the lowest bit: more than its record says
-//!  32768  4096 units   u32    its record (offset / 8); 0 = of no key yet
+//! cells   u64    increments of the key, absolute, times 2; the lowest bit: more than its record says
+//! units   u32    its record (offset / 8); 0 = of no key yet
 //! ```
+//! The cells of all lanes are mapped behind each other once more, so that an ordinal is a place. They start at a page
+//! of the file, those of large lanes at a huge one.
+//!
 //! The increments of a key are the larger one of what its record and its cell say. Both only grow and each was the
 //! whole count at some moment, so a file in which one of them is older than the other, as after power loss, has an
 //! older count and never a doubled one. Counting on ordinals raises the cell alone. Before anything looks at what moved,
 //! [`Journal::settle`] raises the records and lists their slots, so that all behind it knows records only. Who counts
 //! on the record of such a key settles it first, and raises the cell, too.
 //!
-//! Which cells moved is noted by line and by lane in memory: who settles looks at these only.
+//! Which cells moved is noted by line and by block in memory: who settles looks at these only.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::os::fd::AsFd;
+use std::sync::atomic::Ordering;
+
+use rustix::fs::Advice;
 
 use crate::error::JournalError;
 use crate::journal::{Journal, LARGE};
-use crate::map::prefetch_far;
+use crate::map::{ADDRESS_BYTES_MAX, HUGE_BYTES, Map, View, prefetch_far};
 use crate::ordinals::Ordinals;
 use crate::record::{DIRTY_INCR, HAS_CELL, Kind, META_AT, UNREAD, span};
 use crate::slot::{INCR_AT, Side, Slot};
 
-/// Cells of a lane: 48 KiB of the file with their units, and few enough lanes that their places stay in the first cache.
-pub(crate) const LANE_CELLS: usize = 4096;
-pub(crate) const LANE_TEXT_BYTES: usize = 8;
-const UNITS_AT: usize = LANE_CELLS * size_of::<u64>();
-pub(crate) const LANE_BODY_BYTES: usize = UNITS_AT + LANE_CELLS * size_of::<u32>();
+/// Text of a lane record.
+pub(crate) const LANE_TEXT_BYTES: usize = 16;
+/// A multiple of every page size there is.
+const PAGE_BYTES: usize = 64 << 10;
+/// Cells of the first lane: a page of them. Each further one doubles their number, ...
+const CELLS_MIN: usize = PAGE_BYTES / size_of::<u64>();
+/// ... up to lanes of one huge page of cells: more would have to be cleared while others wait.
+const CELLS_MAX: usize = HUGE_BYTES / size_of::<u64>();
+/// More cells in all than fit the journal with the records of their keys: addresses for them cost nothing.
+const CELL_ADDRESS_BYTES_MAX: usize = ADDRESS_BYTES_MAX / 4;
 
 /// Cells that share a mark: their marks stay in the second cache, and looking at all of them costs no more than the
 /// record of one.
 const LINE_CELLS: usize = 32;
-const LANE_LINES: usize = LANE_CELLS / LINE_CELLS;
+/// Lines that share a mark: who settles little does not look at all lines.
+const BLOCK_LINES: usize = 128;
+const BLOCK_CELLS: usize = LINE_CELLS * BLOCK_LINES;
+const _: () = assert!(CELLS_MIN.is_multiple_of(BLOCK_CELLS));
 /// How many cells are on their way from memory, into the second cache, while one is worked on: more than the first
 /// cache can wait for.
 const AHEAD: usize = 64;
@@ -42,20 +56,47 @@ const SETTLED_AT_ONCE: usize = 512;
 /// The lowest bit of a cell.
 const MOVED: u64 = 1;
 
-/// Where the body of a lane starts, from the start of its record.
-pub(crate) fn body_at() -> usize {
-    span(LANE_TEXT_BYTES)
+/// Where the parts of a lane record are, from its start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Shape {
+    pub(crate) cells: usize,
+    pub(crate) cells_at: usize,
 }
 
-/// What a body says: the record offset and the increments of each key.
-pub(crate) fn read(body: &[u8]) -> impl Iterator<Item = (u64, u64)> {
-    let (cells, units) = body.split_at(UNITS_AT.min(body.len()));
-    let cells = cells.as_chunks::<8>().0.iter();
-    let units = units.as_chunks::<4>().0.iter();
-    units
-        .map(|units| u64::from(u32::from_le_bytes(*units)) * 8)
-        .zip(cells.map(|cell| u64::from_le_bytes(*cell) >> 1))
-        .filter(|(offset, _)| *offset != 0)
+impl Shape {
+    pub(crate) fn encode(self) -> [u8; LANE_TEXT_BYTES] {
+        let mut text = [0; LANE_TEXT_BYTES];
+        let (cells, at) = text.split_at_mut(LANE_TEXT_BYTES / 2);
+        cells.copy_from_slice(&(self.cells as u64).to_le_bytes());
+        at.copy_from_slice(&(self.cells_at as u64).to_le_bytes());
+        text
+    }
+
+    pub(crate) fn decode(text: &[u8]) -> Option<Self> {
+        let word = |word: &[u8; 8]| usize::try_from(u64::from_le_bytes(*word)).ok();
+        let (cells, at) = text.split_first_chunk::<8>()?;
+        let shape = Self {
+            cells: word(cells)?,
+            cells_at: word(at.first_chunk::<8>()?)?,
+        };
+        let is_one = text.len() == LANE_TEXT_BYTES && shape.cells_at >= span(LANE_TEXT_BYTES);
+        is_one.then_some(shape)
+    }
+
+    /// Where the units are.
+    pub(crate) fn units_at(self) -> Option<usize> {
+        self.cells
+            .checked_mul(size_of::<u64>())?
+            .checked_add(self.cells_at)
+    }
+
+    /// Bytes of the body.
+    pub(crate) fn body_bytes(self) -> Option<usize> {
+        let units = self.cells.checked_mul(size_of::<u32>())?;
+        let end = self.units_at()?.checked_add(units)?;
+        end.checked_next_multiple_of(8)?
+            .checked_sub(span(LANE_TEXT_BYTES))
+    }
 }
 
 /// A row of a batch: an ordinal, and an amount of 32 bits, negative ones down.
@@ -83,41 +124,42 @@ impl Row {
 /// The lanes of a live journal.
 #[derive(Default)]
 pub(crate) struct Lanes {
-    /// Where the cells of each lane start, in words of the file.
-    starts: Vec<u32>,
+    /// The cells of all lanes; none as long as nobody has an ordinal.
+    cells: Option<Map>,
+    /// The first ordinal of each lane, and where in the file its units are.
+    units: Vec<(usize, usize)>,
     /// How many ordinals were given.
     count: usize,
     ordinals: Ordinals,
-    /// Lines, and lanes, with cells that moved.
+    /// Lines, and blocks of them, with cells that moved.
     lines: Vec<u8>,
-    lanes: Vec<u8>,
+    blocks: Vec<u8>,
     /// Rows that were counted on cells, and how many of them are in the records for sure.
     counted: u64,
     settled: u64,
 }
 
 impl Lanes {
-    #[inline]
-    fn word(&self, ordinal: usize) -> Option<usize> {
-        let start = self.starts.get(ordinal / LANE_CELLS)?;
-        Some(*start as usize + ordinal % LANE_CELLS)
+    /// How many cells there are.
+    fn room(&self) -> usize {
+        let bytes = self.cells.as_ref().map_or(0, Map::mapped);
+        bytes / size_of::<u64>()
     }
 
-    /// The file offset of the units of an ordinal.
-    #[inline]
+    /// Where in the file the units of an ordinal are.
     fn units_at(&self, ordinal: usize) -> Option<usize> {
-        let start = self.starts.get(ordinal / LANE_CELLS)?;
-        let at = ordinal % LANE_CELLS * size_of::<u32>();
-        Some(*start as usize * size_of::<u64>() + UNITS_AT + at)
+        let lane = self.units.partition_point(|(first, _)| *first <= ordinal);
+        let (first, at) = self.units.get(lane.checked_sub(1)?)?;
+        Some(at + (ordinal - first) * size_of::<u32>())
     }
 
-    #[inline]
-    fn mark(&mut self, ordinal: usize) {
-        if let Some(line) = self.lines.get_mut(ordinal / LINE_CELLS) {
-            *line = 1;
-        }
-        if let Some(lane) = self.lanes.get_mut(ordinal / LANE_CELLS) {
-            *lane = 1;
+    fn load(&self, ordinal: usize) -> Option<u64> {
+        self.cells.as_ref()?.load(ordinal * size_of::<u64>())
+    }
+
+    fn store(&mut self, ordinal: usize, cell: u64) {
+        if let Some(cells) = &mut self.cells {
+            cells.store(ordinal * size_of::<u64>(), cell);
         }
     }
 
@@ -132,12 +174,32 @@ impl Lanes {
         let rows = usize::try_from(self.counted - self.settled).unwrap_or(usize::MAX);
         rows.min(self.count)
     }
+
+    /// All that a loop over rows needs.
+    fn raising(&mut self) -> Option<Raising<'_>> {
+        Some(Raising {
+            view: self.cells.as_ref()?.view(),
+            lines: &mut self.lines,
+            blocks: &mut self.blocks,
+            #[cfg(test)]
+            stores_left: self.cells.as_ref()?.stores_left.clone(),
+        })
+    }
+}
+
+/// Cells that are raised, by a loop that keeps where they are in registers.
+struct Raising<'a> {
+    view: View,
+    lines: &'a mut [u8],
+    blocks: &'a mut [u8],
+    #[cfg(test)]
+    stores_left: crate::map::StoresLeft,
 }
 
 /// How far a pass of [`Journal::settle`] is.
 #[derive(Debug)]
 pub struct Settling {
-    lane: usize,
+    block: usize,
     /// Rows that were counted when it began.
     until: u64,
 }
@@ -175,7 +237,7 @@ impl Journal {
                 .ok_or(JournalError::ForeignSlot);
         }
         let next = u32::try_from(self.lanes.count).map_err(|_| self.too_large())?;
-        if self.lanes.count == self.lanes.starts.len() * LANE_CELLS {
+        if self.lanes.count >= self.lanes.room() {
             self.add_lane()?;
         }
         self.lanes.ordinals.set(slot, next)?;
@@ -191,20 +253,66 @@ impl Journal {
 
     #[cold]
     fn add_lane(&mut self) -> Result<(), JournalError> {
-        let lanes = &mut self.lanes;
-        let number = lanes.starts.len();
-        if lanes.starts.try_reserve(1).is_err()
-            || lanes.lanes.try_reserve(1).is_err()
-            || lanes.lines.try_reserve(LANE_LINES).is_err()
-        {
-            return Err(JournalError::NoMemory { words: number + 1 });
+        let held = self.lanes.room();
+        let path = self.file.path.clone();
+        let failed = |what, error| JournalError::io(what, &path, error);
+        let mut cells = match self.lanes.cells.take() {
+            Some(cells) => cells,
+            None => Map::reserve_most(CELL_ADDRESS_BYTES_MAX)
+                .map_err(|error| failed("reserve addresses for cells of", error))?,
+        };
+        #[cfg(test)]
+        cells.stores_left.clone_from(&self.map.stores_left);
+        let (done, cells) = (self.map_lane(held, &mut cells), cells);
+        self.lanes.cells = Some(cells);
+        done
+    }
+
+    /// Makes a lane behind so many cells, and maps its cells.
+    fn map_lane(&mut self, held: usize, cells: &mut Map) -> Result<(), JournalError> {
+        let count = held.clamp(CELLS_MIN, CELLS_MAX);
+        let all = held + count;
+        let place = held * size_of::<u64>();
+        if all * size_of::<u64>() > cells.limit() {
+            return Err(self.too_large());
         }
-        let text = (number as u64).to_le_bytes();
-        let slot = self.append(Kind::Lane, &text, LANE_BODY_BYTES)?;
-        let start = slot.units() + (body_at() / size_of::<u64>()) as u32;
-        self.lanes.starts.push(start);
-        self.lanes.lanes.push(0);
-        self.lanes.lines.resize((number + 1) * LANE_LINES, 0);
+        let lanes = &mut self.lanes;
+        if lanes.units.try_reserve(1).is_err()
+            || lanes.lines.try_reserve(count / LINE_CELLS).is_err()
+            || lanes.blocks.try_reserve(count / BLOCK_CELLS).is_err()
+        {
+            return Err(JournalError::NoMemory { words: count });
+        }
+        // The largest lanes are huge pages, where addresses are as well.
+        let is_huge = count == CELLS_MAX && cells.is_huge_at(place);
+        let align = if is_huge { HUGE_BYTES } else { PAGE_BYTES };
+        let cells_at = (self.end + span(LANE_TEXT_BYTES)).next_multiple_of(align);
+        let shape = Shape {
+            cells: count,
+            cells_at: cells_at - self.end,
+        };
+        let (Some(body), Some(units_at)) = (shape.body_bytes(), shape.units_at()) else {
+            return Err(self.too_large());
+        };
+        let offset = self.append(Kind::Lane, &shape.encode(), body)?.offset();
+        if is_huge {
+            // Small pages that were read ahead there would stay.
+            let bytes = std::num::NonZeroU64::new((count * size_of::<u64>()) as u64);
+            let _ = rustix::fs::fadvise(&self.file.file, cells_at as u64, bytes, Advice::DontNeed);
+        }
+        cells
+            .extend_from(self.file.file.as_fd(), cells_at, all * size_of::<u64>())
+            .map_err(|error| JournalError::io("map cells of", &self.file.path, error))?;
+        if is_huge {
+            // At once: what is read ahead near it would take its place in small pages.
+            cells.advise_huge(place);
+            cells.skip(place);
+            cells.populate(all * size_of::<u64>());
+        }
+        let lanes = &mut self.lanes;
+        lanes.units.push((held, offset + units_at));
+        lanes.lines.resize(all / LINE_CELLS, 0);
+        lanes.blocks.resize(all / BLOCK_CELLS, 0);
         Ok(())
     }
 
@@ -222,39 +330,29 @@ impl Journal {
         let was_clean = self.is_clean();
         let mine = rows.get(slice.clone()).unwrap_or(&[]);
         let ahead = rows.get(slice.start + AHEAD..).unwrap_or(&[]);
-        let (mut down, mut amounts) = (Vec::new(), Vec::new());
+        let (mut sizes, mut down, mut amounts) = (0, Vec::new(), Vec::new());
         if self.any_large {
             // A cell cannot hold every count; nor has it to, as it is not counted on any more.
             for row in mine {
                 let units = self.slot_of_ordinal(row.0 as u32).units();
                 self.add_signed(units, row.amount());
             }
-        } else {
-            let view = self.map.view();
-            let words = view.words();
-            let mut lanes = std::mem::take(&mut self.lanes);
-            let mut sizes = 0;
+        } else if let Some(mut cells) = self.lanes.raising() {
             for (n, row) in mine.iter().enumerate() {
-                if let Some(next) = ahead.get(n)
-                    && let Some(word) = lanes.word(next.ordinal())
-                {
-                    prefetch_far(words.as_ptr().wrapping_add(word).cast());
+                if let Some(next) = ahead.get(n) {
+                    cells.prefetch(next.ordinal());
                 }
-                let Ok(by) = u64::try_from(row.amount()) else {
-                    down.push(row.0 as u32);
-                    amounts.push(row.amount().unsigned_abs());
-                    continue;
-                };
-                #[cfg(test)]
-                if !self.map.stores_one() {
-                    continue;
+                match u64::try_from(row.amount()) {
+                    Ok(by) => sizes |= cells.raise(row.ordinal(), by),
+                    Err(_) => {
+                        down.push(row.0 as u32);
+                        amounts.push(row.amount().unsigned_abs());
+                    }
                 }
-                sizes |= lanes.raise(words, row.ordinal(), by);
             }
-            lanes.counted += mine.len() as u64;
-            self.lanes = lanes;
-            self.note_size(sizes);
+            self.lanes.counted += mine.len() as u64;
         }
+        self.note_size(sizes);
         if !down.is_empty() {
             for at in &mut down {
                 *at = self.slot_of_ordinal(*at).units();
@@ -275,20 +373,14 @@ impl Journal {
             }
             return;
         }
-        let view = self.map.view();
-        let words = view.words();
-        let mut lanes = std::mem::take(&mut self.lanes);
         let (mut sizes, mut count) = (0, 0);
-        for (at, by) in all {
-            #[cfg(test)]
-            if !self.map.stores_one() {
-                continue;
+        if let Some(mut cells) = self.lanes.raising() {
+            for (at, by) in all {
+                sizes |= cells.raise(at, by);
+                count += 1;
             }
-            sizes |= lanes.raise(words, at, by);
-            count += 1;
         }
-        lanes.counted += count;
-        self.lanes = lanes;
+        self.lanes.counted += count;
         self.note_size(sizes);
     }
 
@@ -302,7 +394,7 @@ impl Journal {
     /// Begin a pass of [`Journal::settle`].
     pub fn settling(&self) -> Settling {
         Settling {
-            lane: 0,
+            block: 0,
             until: self.lanes.counted,
         }
     }
@@ -313,19 +405,17 @@ impl Journal {
         if self.lanes.is_settled() {
             return true;
         }
-        let mut lanes = std::mem::take(&mut self.lanes);
         let mut moved = Moved::default();
-        while let Some(is_marked) = lanes.lanes.get(pass.lane) {
-            if *is_marked == 1 && !lanes.take_moved(self, pass.lane, &mut moved) {
+        while let Some(is_marked) = self.lanes.blocks.get(pass.block) {
+            if *is_marked == 1 && !self.lanes.take_moved(&self.map, pass.block, &mut moved) {
                 break;
             }
-            pass.lane += 1;
+            pass.block += 1;
         }
-        let is_done = pass.lane >= lanes.lanes.len();
+        let is_done = pass.block >= self.lanes.blocks.len();
         if is_done {
-            lanes.settled = lanes.settled.max(pass.until);
+            self.lanes.settled = self.lanes.settled.max(pass.until);
         }
-        self.lanes = lanes;
         for (units, count) in moved.iter() {
             self.raise_record(Slot::of_units(units), count);
         }
@@ -334,11 +424,10 @@ impl Journal {
 
     /// Raises a record to what its cell says. Cost: a load or two where there is nothing to do.
     pub(crate) fn settle_slot(&mut self, slot: Slot) {
-        let Some((at, cell)) = self.cell(slot) else {
-            return;
-        };
-        if cell & MOVED != 0 {
-            self.map.store(at, cell & !MOVED);
+        if let Some((ordinal, cell)) = self.cell(slot)
+            && cell & MOVED != 0
+        {
+            self.lanes.store(ordinal, cell & !MOVED);
             self.raise_record(slot, cell >> 1);
         }
     }
@@ -355,9 +444,9 @@ impl Journal {
     pub(crate) fn raise_cell(&mut self, slot: Slot) {
         let count = self.in_record(slot).0;
         if count < LARGE
-            && let Some((at, _)) = self.cell(slot)
+            && let Some((ordinal, _)) = self.cell(slot)
         {
-            self.map.store(at, count << 1);
+            self.lanes.store(ordinal, count << 1);
         }
     }
 
@@ -368,31 +457,47 @@ impl Journal {
         of_cell.max(self.in_record(slot).0)
     }
 
-    /// Where the cell of a slot is, and what it says.
+    /// The ordinal of a slot, and what its cell says.
+    #[inline]
     fn cell(&self, slot: Slot) -> Option<(usize, u64)> {
-        let ordinal = self.lanes.ordinals.get(slot)?;
-        let at = self.lanes.word(ordinal as usize)? * size_of::<u64>();
-        Some((at, self.map.load(at)?))
+        let ordinal = self.lanes.ordinals.get(slot)? as usize;
+        Some((ordinal, self.lanes.load(ordinal)?))
+    }
+}
+
+impl Raising<'_> {
+    #[inline]
+    fn prefetch(&self, ordinal: usize) {
+        prefetch_far(self.view.words().as_ptr().wrapping_add(ordinal).cast());
+    }
+
+    /// Adds to a cell; gives the new count.
+    #[inline]
+    fn raise(&mut self, ordinal: usize, by: u64) -> u64 {
+        let Some(cell) = self.view.words().get(ordinal) else {
+            return 0;
+        };
+        #[cfg(test)]
+        if !self.stores_left.take_one() {
+            return 0;
+        }
+        if let Some(line) = self.lines.get_mut(ordinal / LINE_CELLS) {
+            *line = 1;
+        }
+        if let Some(block) = self.blocks.get_mut(ordinal / BLOCK_CELLS) {
+            *block = 1;
+        }
+        let raised = cell.load(Ordering::Relaxed).wrapping_add(by << 1) | MOVED;
+        cell.store(raised, Ordering::Release);
+        raised >> 1
     }
 }
 
 impl Lanes {
-    /// Adds to a cell; gives the new count.
-    #[inline]
-    fn raise(&mut self, words: &[AtomicU64], ordinal: usize, by: u64) -> u64 {
-        let Some(cell) = self.word(ordinal).and_then(|word| words.get(word)) else {
-            return 0;
-        };
-        let raised = cell.load(Ordering::Relaxed).wrapping_add(by << 1) | MOVED;
-        self.mark(ordinal);
-        cell.store(raised, Ordering::Release);
-        raised >> 1
-    }
-
-    /// Takes the cells of a lane that moved; false where there are more than fit.
-    fn take_moved(&mut self, journal: &mut Journal, lane: usize, moved: &mut Moved) -> bool {
-        let first = lane * LANE_LINES;
-        for line in first..first + LANE_LINES {
+    /// Takes the cells of a block that moved; false where there are more than fit.
+    fn take_moved(&mut self, map: &Map, block: usize, moved: &mut Moved) -> bool {
+        let first = block * BLOCK_LINES;
+        for line in first..first + BLOCK_LINES {
             let Some(is_marked) = self.lines.get_mut(line).filter(|mark| **mark == 1) else {
                 continue;
             };
@@ -400,22 +505,19 @@ impl Lanes {
                 return false;
             }
             *is_marked = 0;
-            for ordinal in line * LINE_CELLS..(line + 1) * LINE_CELLS {
-                let (Some(word), Some(units_at)) = (self.word(ordinal), self.units_at(ordinal))
-                else {
-                    continue;
-                };
-                let at = word * size_of::<u64>();
-                let cell = journal.map.load(at).unwrap_or(0);
+            let ordinals = line * LINE_CELLS..(line + 1) * LINE_CELLS;
+            let units_at = self.units_at(ordinals.start).unwrap_or(0); // no lane ends within a line
+            for (n, ordinal) in ordinals.enumerate() {
+                let cell = self.load(ordinal).unwrap_or(0);
                 if cell & MOVED != 0 {
-                    let units = journal.map.load_half(units_at).unwrap_or(0);
-                    journal.map.prefetch(Slot::of_units(units).offset());
-                    journal.map.store(at, cell & !MOVED);
+                    let units = map.load_half(units_at + n * size_of::<u32>()).unwrap_or(0);
+                    map.prefetch(Slot::of_units(units).offset());
+                    self.store(ordinal, cell & !MOVED);
                     moved.push(units, cell >> 1);
                 }
             }
         }
-        if let Some(is_marked) = self.lanes.get_mut(lane) {
+        if let Some(is_marked) = self.blocks.get_mut(block) {
             *is_marked = 0;
         }
         true

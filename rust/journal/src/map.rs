@@ -21,6 +21,8 @@ use rustix::process::Pid;
 pub(crate) const ADDRESS_BYTES_MAX: usize = 32 << 30;
 /// So much of the file is brought into memory at once: about 20 µs.
 const POPULATED_BYTES: usize = 256 << 10;
+/// Of a huge page.
+pub(crate) const HUGE_BYTES: usize = 2 << 20;
 /// Below this (a tight `ulimit -v`) there is no sense in trying.
 const ADDRESS_BYTES_MIN: usize = 64 << 20;
 
@@ -80,13 +82,18 @@ pub(crate) struct Map {
     populated: usize,
     /// Tests only: how many stores are left until the process "dies"; later ones are lost.
     #[cfg(test)]
-    pub(crate) stores_left: u64,
+    pub(crate) stores_left: StoresLeft,
 }
 
 impl Map {
     /// Reserves addresses, as many as the process may have (32 GiB where nothing limits them); maps nothing.
     pub(crate) fn reserve() -> io::Result<Self> {
-        let mut reserved = ADDRESS_BYTES_MAX;
+        Self::reserve_most(ADDRESS_BYTES_MAX)
+    }
+
+    /// As [`Map::reserve`], so many at most.
+    pub(crate) fn reserve_most(bytes_max: usize) -> io::Result<Self> {
+        let mut reserved = bytes_max;
         loop {
             let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
             // SAFETY: a new anonymous mapping at an address of the kernel's choice touches no other memory.
@@ -109,7 +116,7 @@ impl Map {
                         mapped: 0,
                         populated: 0,
                         #[cfg(test)]
-                        stores_left: u64::MAX,
+                        stores_left: StoresLeft::default(),
                     });
                 }
                 Err(_) if reserved > ADDRESS_BYTES_MIN => reserved /= 2,
@@ -129,6 +136,16 @@ impl Map {
 
     /// Maps the file up to `to` (a multiple of the page size, blocks reserved by the caller).
     pub(crate) fn extend(&mut self, file: BorrowedFd<'_>, to: usize) -> io::Result<()> {
+        self.extend_from(file, self.mapped, to)
+    }
+
+    /// As [`Map::extend`], with what the file has from an offset on (a multiple of the page size).
+    pub(crate) fn extend_from(
+        &mut self,
+        file: BorrowedFd<'_>,
+        offset: usize,
+        to: usize,
+    ) -> io::Result<()> {
         if to > self.region.reserved || to <= self.mapped {
             return Err(io::ErrorKind::InvalidInput.into());
         }
@@ -144,13 +161,35 @@ impl Map {
                 ProtFlags::READ | ProtFlags::WRITE,
                 MapFlags::SHARED | MapFlags::FIXED,
                 file,
-                self.mapped as u64,
+                offset as u64,
             )?;
         }
         dont_fork(start, bytes)?;
         self.mapped = to;
         self.region.mapped.store(to, Ordering::Release);
         Ok(())
+    }
+
+    /// Whether the address of an offset is that of a huge page.
+    pub(crate) fn is_huge_at(&self, offset: usize) -> bool {
+        (self.region.base.as_ptr() as usize + offset).is_multiple_of(HUGE_BYTES)
+    }
+
+    /// Asks for huge pages from an offset on; the kernel may have none.
+    pub(crate) fn advise_huge(&self, from: usize) {
+        let Some(bytes) = self.mapped.checked_sub(from).filter(|bytes| *bytes > 0) else {
+            return;
+        };
+        // SAFETY: `from < mapped`: inside the mapped part, and the advice changes no byte of it.
+        let _ = unsafe {
+            let start = self.region.base.add(from).as_ptr().cast::<c_void>();
+            rustix::mm::madvise(start, bytes, Advice::LinuxHugepage)
+        };
+    }
+
+    /// Brings no pages up to an offset: they are not used by this mapping.
+    pub(crate) fn skip(&mut self, to: usize) {
+        self.populated = self.populated.max(to);
     }
 
     /// Has the kernel bring pages up to an offset, and some more: many at once take it half the time.
@@ -195,11 +234,8 @@ impl Map {
     #[inline]
     pub(crate) fn store(&mut self, offset: usize, value: u64) {
         #[cfg(test)]
-        {
-            if self.stores_left == 0 {
-                return;
-            }
-            self.stores_left -= 1;
+        if !self.stores_one() {
+            return;
         }
         let word = self.region.word(offset, self.mapped);
         debug_assert!(word.is_some(), "store at {offset} of {}", self.mapped);
@@ -211,9 +247,7 @@ impl Map {
     /// Tests only: whether the process is alive to store one more time.
     #[cfg(test)]
     pub(crate) fn stores_one(&mut self) -> bool {
-        let is_alive = self.stores_left > 0;
-        self.stores_left = self.stores_left.saturating_sub(1);
-        is_alive
+        self.stores_left.take_one()
     }
 
     /// The half word at an offset; `None` outside of the mapped part and where unaligned.
@@ -228,11 +262,8 @@ impl Map {
     #[inline]
     pub(crate) fn store_half(&mut self, offset: usize, value: u32) {
         #[cfg(test)]
-        {
-            if self.stores_left == 0 {
-                return;
-            }
-            self.stores_left -= 1;
+        if !self.stores_one() {
+            return;
         }
         if let Some(half) = self.region.half(offset, self.mapped) {
             half.store(value, Ordering::Release);
@@ -295,6 +326,35 @@ impl Map {
         View {
             region: Arc::clone(&self.region),
         }
+    }
+}
+
+/// Tests only: how many stores of all mappings of a journal are left.
+#[cfg(test)]
+#[derive(Clone)]
+pub(crate) struct StoresLeft(Arc<AtomicU64>);
+
+#[cfg(test)]
+impl Default for StoresLeft {
+    fn default() -> Self {
+        StoresLeft(Arc::new(AtomicU64::new(u64::MAX)))
+    }
+}
+
+#[cfg(test)]
+impl StoresLeft {
+    pub(crate) fn set(&self, left: u64) {
+        self.0.store(left, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn take_one(&self) -> bool {
+        let left = self.get();
+        self.set(left.saturating_sub(1));
+        left > 0
     }
 }
 

@@ -11,7 +11,7 @@ use std::path::Path;
 use crate::error::JournalError;
 use crate::header::HEADER_BYTES;
 use crate::intent;
-use crate::lanes::{self, LANE_BODY_BYTES, LANE_TEXT_BYTES};
+use crate::lanes::Shape;
 use crate::record::{Checksums, Kind, META_AT, Meta, TEXT_AT, span};
 use crate::slot::{DECR_AT, INCR_AT};
 
@@ -130,7 +130,7 @@ impl<'a> Records<'a> {
         };
         let body = match kind {
             Kind::Intent => record.capacity().and_then(intent::body_bytes),
-            Kind::Lane => (record.text.len() == LANE_TEXT_BYTES).then_some(LANE_BODY_BYTES),
+            Kind::Lane => Shape::decode(&record.text).and_then(Shape::body_bytes),
             Kind::Key | Kind::Cursor => Some(0),
         };
         let end = body
@@ -145,9 +145,22 @@ impl<'a> Records<'a> {
 
     /// What the cells of a lane record say.
     pub(crate) fn cells(&mut self, lane: &Record, out: &mut Vec<(u64, u64)>) -> io::Result<()> {
-        let at = lane.offset + lanes::body_at() as u64;
-        let body = self.window.get(at, LANE_BODY_BYTES)?;
-        out.extend(lanes::read(body.unwrap_or(&[])).filter(|(_, incr)| *incr > 0));
+        let Some((shape, units_at)) =
+            Shape::decode(&lane.text).and_then(|shape| Some((shape, shape.units_at()?)))
+        else {
+            return Ok(());
+        };
+        let (mut cells, mut units) = (Window::new(self.window.file), Window::new(self.window.file));
+        for n in 0..shape.cells as u64 {
+            let at = lane.offset + shape.cells_at as u64 + n * 8;
+            let cell = cells.word(at)?.unwrap_or(0);
+            let at = lane.offset + units_at as u64 + n * 4;
+            let record = units.get(at, 4)?.and_then(|bytes| bytes.first_chunk::<4>());
+            let record = record.map_or(0, |units| u32::from_le_bytes(*units));
+            if record != 0 && cell >> 1 > 0 {
+                out.push((u64::from(record) * 8, cell >> 1));
+            }
+        }
         Ok(())
     }
 
