@@ -5,9 +5,10 @@
 
 use crate::blocks::{AmountBlocks, Amounts, BLOCK_ROWS, Block, Column};
 use crate::error::EngineError;
+use crate::sums::AHEAD_ROWS;
 use crate::{Counting, Engine, Turn};
 use crdtstats_core::key;
-use crdtstats_journal::{Journal, Row, Slot};
+use crdtstats_journal::{Ahead, Journal, Row, Slot};
 
 /// Rows that are checked, or counted, before others get their turn.
 const SLICE_ROWS: usize = 8192;
@@ -130,6 +131,11 @@ impl Engine {
         let (mut ids_room, mut blocks) = ([0; BLOCK_ROWS], AmountBlocks::new(amounts));
         let mut bits = 0;
         for from in (0..rows.ids.rows()).step_by(BLOCK_ROWS) {
+            let ahead = Ahead {
+                ids: rows.ids.place(from + AHEAD_ROWS),
+                amounts: amounts.place(from + AHEAD_ROWS),
+            };
+            ahead.prefetch_rows(BLOCK_ROWS);
             let ids = rows.block(from, &mut ids_room)?;
             let amounts = blocks.read(from);
             // Without a branch, so that the compiler looks at many at once.

@@ -16,7 +16,7 @@ const KEYS_MAX: usize = 1 << 22;
 /// Sums that are counted before others get their turn: some 20 µs.
 const SLICE_SUMS: usize = 1 << 13;
 /// Rows that the columns are fetched ahead of being read: two blocks.
-const AHEAD_ROWS: usize = 2 * BLOCK_ROWS;
+pub(crate) const AHEAD_ROWS: usize = 2 * BLOCK_ROWS;
 /// Room of up to so many bytes is kept for the next batch: to have it made and cleared costs a tenth of a small one.
 const BYTES_KEPT: usize = 1 << 20;
 

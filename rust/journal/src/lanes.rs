@@ -49,7 +49,7 @@ const BLOCK_CELLS: usize = LINE_CELLS * BLOCK_LINES;
 const _: () = assert!(CELLS_MIN.is_multiple_of(BLOCK_CELLS));
 /// How many cells are on their way from memory, into the second cache, while one is worked on: more than the first
 /// cache can wait for.
-const AHEAD: usize = 64;
+const AHEAD: usize = 128;
 /// Records that are raised before others get their turn.
 const SETTLED_AT_ONCE: usize = 512;
 

@@ -224,6 +224,14 @@ impl Ahead {
         amounts: std::ptr::null(),
     };
 
+    /// Asks the processor to fetch so many rows.
+    #[inline]
+    pub fn prefetch_rows(self, rows: usize) {
+        (0..rows)
+            .step_by(LINE_ROWS)
+            .for_each(|row| self.prefetch(row));
+    }
+
     #[inline]
     fn prefetch(self, row: usize) {
         prefetch_word(self.ids.wrapping_add(row).cast());
