@@ -58,13 +58,13 @@ impl Engine {
 
     /// Lists all that was counted on ids, a slice at a time: whatever looks at lists sees it then.
     fn settle(&self) {
-        let Some(mut pass) = self.counting(None).journal.as_ref().map(Journal::settling) else {
+        let Some(pass) = self.counting(None).journal.as_ref().map(Journal::settling) else {
             return;
         };
         loop {
             let mut counting = self.counting(None);
             let journal = counting.journal.as_mut();
-            if journal.is_none_or(|journal| journal.settle(&mut pass)) {
+            if journal.is_none_or(|journal| journal.settle(&pass)) {
                 return;
             }
         }

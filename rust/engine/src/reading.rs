@@ -65,7 +65,7 @@ impl Engine {
                 let Some(journal) = counting.journal.as_mut() else {
                     break;
                 };
-                if pass.as_mut().is_some_and(|pass| journal.settle(pass)) {
+                if pass.as_ref().is_some_and(|pass| journal.settle(pass)) {
                     (pass, left) = (None, journal.unread_len()); // all of it is listed
                 }
                 journal.take_unread(&mut touched);

@@ -14,7 +14,7 @@
 //! [`Journal::settle`] raises the records and lists their slots, so that all behind it knows records only. Who counts
 //! on the record of such a key settles it first, and raises the cell, too.
 //!
-//! Which cells moved is noted by line and by block in memory: who settles looks at these only.
+//! Which cells moved is noted in memory: who settles looks at these only.
 
 use std::ops::Range;
 use std::os::fd::AsFd;
@@ -25,6 +25,7 @@ use rustix::fs::Advice;
 use crate::error::JournalError;
 use crate::journal::{Journal, LARGE};
 use crate::map::{ADDRESS_BYTES_MAX, HUGE_BYTES, Map, View, prefetch_far};
+use crate::moved::{Moved, Notes};
 use crate::ordinals::Ordinals;
 use crate::record::{DIRTY_INCR, HAS_CELL, Kind, META_AT, UNREAD, span};
 use crate::slot::{INCR_AT, Side, Slot};
@@ -40,18 +41,13 @@ const CELLS_MAX: usize = HUGE_BYTES / size_of::<u64>();
 /// More cells in all than fit the journal with the records of their keys: addresses for them cost nothing.
 const CELL_ADDRESS_BYTES_MAX: usize = ADDRESS_BYTES_MAX / 4;
 
-/// Cells that share a mark: their marks stay in the second cache, and looking at all of them costs no more than the
-/// record of one.
-const LINE_CELLS: usize = 32;
-/// Lines that share a mark: who settles little does not look at all lines.
-const BLOCK_LINES: usize = 128;
-const BLOCK_CELLS: usize = LINE_CELLS * BLOCK_LINES;
-const _: () = assert!(CELLS_MIN.is_multiple_of(BLOCK_CELLS));
 /// How many cells are on their way from memory, into the second cache, while one is worked on: more than the first
 /// cache can wait for.
 const AHEAD: usize = 128;
 /// Records that are raised before others get their turn.
 const SETTLED_AT_ONCE: usize = 512;
+/// How many of their cells are on their way from memory while one is read.
+const SETTLED_AHEAD: usize = 16;
 
 /// The lowest bit of a cell.
 const MOVED: u64 = 1;
@@ -131,12 +127,10 @@ pub(crate) struct Lanes {
     /// How many ordinals were given.
     count: usize,
     ordinals: Ordinals,
-    /// Lines, and blocks of them, with cells that moved.
-    lines: Vec<u8>,
-    blocks: Vec<u8>,
-    /// Rows that were counted on cells, and how many of them are in the records for sure.
-    counted: u64,
-    settled: u64,
+    pub(crate) moved: Moved,
+    /// Room for what is settled at once: ordinals, units and counts.
+    taken: Vec<u32>,
+    raised: Vec<(u32, u64)>,
 }
 
 impl Lanes {
@@ -163,35 +157,21 @@ impl Lanes {
         }
     }
 
-    /// Whether records say all that cells do.
-    #[inline]
-    pub(crate) fn is_settled(&self) -> bool {
-        self.counted == self.settled
-    }
-
-    /// How many cells moved, at most.
-    pub(crate) fn moved_at_most(&self) -> usize {
-        let rows = usize::try_from(self.counted - self.settled).unwrap_or(usize::MAX);
-        rows.min(self.count)
-    }
-
-    /// All that a loop over rows needs.
-    fn raising(&mut self) -> Option<Raising<'_>> {
+    /// All that a loop over so many rows needs.
+    fn raising(&mut self, rows: usize) -> Option<Raising<'_>> {
         Some(Raising {
             view: self.cells.as_ref()?.view(),
-            lines: &mut self.lines,
-            blocks: &mut self.blocks,
+            notes: self.moved.notes(rows),
             #[cfg(test)]
             stores_left: self.cells.as_ref()?.stores_left.clone(),
         })
     }
 }
 
-/// Cells that are raised, by a loop that keeps where they are in registers.
+/// Cells that are raised.
 struct Raising<'a> {
     view: View,
-    lines: &'a mut [u8],
-    blocks: &'a mut [u8],
+    notes: Notes<'a>,
     #[cfg(test)]
     stores_left: crate::map::StoresLeft,
 }
@@ -199,8 +179,7 @@ struct Raising<'a> {
 /// How far a pass of [`Journal::settle`] is.
 #[derive(Debug)]
 pub struct Settling {
-    block: usize,
-    /// Rows that were counted when it began.
+    /// What was noted before it began.
     until: u64,
 }
 
@@ -276,11 +255,7 @@ impl Journal {
         if all * size_of::<u64>() > cells.limit() {
             return Err(self.too_large());
         }
-        let lanes = &mut self.lanes;
-        if lanes.units.try_reserve(1).is_err()
-            || lanes.lines.try_reserve(count / LINE_CELLS).is_err()
-            || lanes.blocks.try_reserve(count / BLOCK_CELLS).is_err()
-        {
+        if self.lanes.units.try_reserve(1).is_err() {
             return Err(JournalError::NoMemory { words: count });
         }
         // The largest lanes are huge pages, where addresses are as well.
@@ -309,10 +284,7 @@ impl Journal {
             cells.skip(place);
             cells.populate(all * size_of::<u64>());
         }
-        let lanes = &mut self.lanes;
-        lanes.units.push((held, offset + units_at));
-        lanes.lines.resize(all / LINE_CELLS, 0);
-        lanes.blocks.resize(all / BLOCK_CELLS, 0);
+        self.lanes.units.push((held, offset + units_at));
         Ok(())
     }
 
@@ -337,7 +309,7 @@ impl Journal {
                 let units = self.slot_of_ordinal(row.0 as u32).units();
                 self.add_signed(units, row.amount());
             }
-        } else if let Some(mut cells) = self.lanes.raising() {
+        } else if let Some(mut cells) = self.lanes.raising(mine.len()) {
             for (n, row) in mine.iter().enumerate() {
                 if let Some(next) = ahead.get(n) {
                     cells.prefetch(next.ordinal());
@@ -350,7 +322,6 @@ impl Journal {
                     }
                 }
             }
-            self.lanes.counted += mine.len() as u64;
         }
         self.note_size(sizes);
         if !down.is_empty() {
@@ -363,7 +334,7 @@ impl Journal {
     }
 
     /// Adds increments, by ordinal, whose sum was promised.
-    pub(crate) fn add_to_cells(&mut self, all: impl Iterator<Item = (usize, u64)>) {
+    pub(crate) fn add_to_cells(&mut self, all: impl Iterator<Item = (usize, u64)>, most: usize) {
         if self.any_large {
             for (at, by) in all {
                 let units = self.slot_of_ordinal(at as u32).units();
@@ -373,14 +344,12 @@ impl Journal {
             }
             return;
         }
-        let (mut sizes, mut count) = (0, 0);
-        if let Some(mut cells) = self.lanes.raising() {
+        let mut sizes = 0;
+        if let Some(mut cells) = self.lanes.raising(most) {
             for (at, by) in all {
                 sizes |= cells.raise(at, by);
-                count += 1;
             }
         }
-        self.lanes.counted += count;
         self.note_size(sizes);
     }
 
@@ -394,32 +363,29 @@ impl Journal {
     /// Begin a pass of [`Journal::settle`].
     pub fn settling(&self) -> Settling {
         Settling {
-            block: 0,
-            until: self.lanes.counted,
+            until: self.lanes.moved.noted(),
         }
     }
 
     /// Raises records to what their cells say and lists their slots, some hundreds at a time; true once that is done
     /// with all that was counted before the pass began. Cost: some 50 ns for each key that moved.
-    pub fn settle(&mut self, pass: &mut Settling) -> bool {
-        if self.lanes.is_settled() {
+    pub fn settle(&mut self, pass: &Settling) -> bool {
+        if self.lanes.moved.taken() >= pass.until {
             return true;
         }
-        let mut moved = Moved::default();
-        while let Some(is_marked) = self.lanes.blocks.get(pass.block) {
-            if *is_marked == 1 && !self.lanes.take_moved(&self.map, pass.block, &mut moved) {
-                break;
-            }
-            pass.block += 1;
-        }
-        let is_done = pass.block >= self.lanes.blocks.len();
-        if is_done {
-            self.lanes.settled = self.lanes.settled.max(pass.until);
-        }
-        for (units, count) in moved.iter() {
-            self.raise_record(Slot::of_units(units), count);
-        }
-        is_done
+        let mut taken = std::mem::take(&mut self.lanes.taken);
+        let mut raised = std::mem::take(&mut self.lanes.raised);
+        self.lanes.moved.take(SETTLED_AT_ONCE, &mut taken);
+        self.lanes.take_cells(&self.map, &taken, &mut raised);
+        let slots = raised.iter().map(|(units, _)| Slot::of_units(*units));
+        self.prefetch_ahead(slots, |journal, n, slot| {
+            let count = raised.get(n).map_or(0, |(_, count)| *count);
+            journal.raise_record(slot, count);
+        });
+        taken.clear();
+        raised.clear();
+        (self.lanes.taken, self.lanes.raised) = (taken, raised);
+        self.lanes.moved.taken() >= pass.until
     }
 
     /// Raises a record to what its cell says. Cost: a load or two where there is nothing to do.
@@ -481,77 +447,32 @@ impl Raising<'_> {
         if !self.stores_left.take_one() {
             return 0;
         }
-        if let Some(line) = self.lines.get_mut(ordinal / LINE_CELLS) {
-            *line = 1;
-        }
-        if let Some(block) = self.blocks.get_mut(ordinal / BLOCK_CELLS) {
-            *block = 1;
-        }
-        let raised = cell.load(Ordering::Relaxed).wrapping_add(by << 1) | MOVED;
+        let held = cell.load(Ordering::Relaxed);
+        let has_moved = u64::from(by != 0);
+        self.notes
+            .note(ordinal as u32, has_moved & !held & MOVED != 0);
+        let raised = held.wrapping_add(by << 1) | has_moved;
         cell.store(raised, Ordering::Release);
         raised >> 1
     }
 }
 
 impl Lanes {
-    /// Takes the cells of a block that moved; false where there are more than fit.
-    fn take_moved(&mut self, map: &Map, block: usize, moved: &mut Moved) -> bool {
-        let first = block * BLOCK_LINES;
-        for line in first..first + BLOCK_LINES {
-            let Some(is_marked) = self.lines.get_mut(line).filter(|mark| **mark == 1) else {
-                continue;
-            };
-            if moved.is_full() {
-                return false;
+    /// Takes what cells say that moved: units and counts.
+    fn take_cells(&mut self, map: &Map, ordinals: &[u32], out: &mut Vec<(u32, u64)>) {
+        for (n, ordinal) in ordinals.iter().enumerate() {
+            if let Some((next, cells)) = ordinals.get(n + SETTLED_AHEAD).zip(self.cells.as_ref()) {
+                cells.prefetch(*next as usize * size_of::<u64>());
+                map.prefetch(self.units_at(*next as usize).unwrap_or(0));
             }
-            *is_marked = 0;
-            let ordinals = line * LINE_CELLS..(line + 1) * LINE_CELLS;
-            let units_at = self.units_at(ordinals.start).unwrap_or(0); // no lane ends within a line
-            for (n, ordinal) in ordinals.enumerate() {
-                let cell = self.load(ordinal).unwrap_or(0);
-                if cell & MOVED != 0 {
-                    let units = map.load_half(units_at + n * size_of::<u32>()).unwrap_or(0);
-                    map.prefetch(Slot::of_units(units).offset());
-                    self.store(ordinal, cell & !MOVED);
-                    moved.push(units, cell >> 1);
-                }
+            let ordinal = *ordinal as usize;
+            let cell = self.load(ordinal).unwrap_or(0);
+            // One that was settled by itself meanwhile did not move.
+            if cell & MOVED != 0 {
+                let units = self.units_at(ordinal).and_then(|at| map.load_half(at));
+                self.store(ordinal, cell & !MOVED);
+                out.push((units.unwrap_or(0), cell >> 1));
             }
         }
-        if let Some(is_marked) = self.blocks.get_mut(block) {
-            *is_marked = 0;
-        }
-        true
-    }
-}
-
-/// Cells that moved: units and counts.
-struct Moved {
-    all: [(u32, u64); SETTLED_AT_ONCE + LINE_CELLS],
-    count: usize,
-}
-
-impl Default for Moved {
-    fn default() -> Self {
-        Moved {
-            all: [(0, 0); SETTLED_AT_ONCE + LINE_CELLS],
-            count: 0,
-        }
-    }
-}
-
-impl Moved {
-    fn is_full(&self) -> bool {
-        self.count >= SETTLED_AT_ONCE
-    }
-
-    fn push(&mut self, units: u32, count: u64) {
-        if let Some(next) = self.all.get_mut(self.count) {
-            *next = (units, count);
-            self.count += 1;
-        }
-    }
-
-    fn iter(&self) -> impl Iterator<Item = (u32, u64)> {
-        self.all.get(..self.count).unwrap_or(&[]).iter().copied()
     }
 }

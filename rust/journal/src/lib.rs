@@ -34,6 +34,7 @@ mod leftover;
 mod lists;
 mod map;
 mod mix;
+mod moved;
 mod ordinals;
 pub mod place;
 mod queue;

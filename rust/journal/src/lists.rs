@@ -130,18 +130,18 @@ impl Journal {
     /// Whether nothing moved since the last flush. Cost: constant.
     #[inline]
     pub fn is_clean(&self) -> bool {
-        self.dirty.is_empty() && self.lanes.is_settled()
+        self.dirty.is_empty() && self.lanes.moved.is_empty()
     }
 
     /// How many slots moved since the last read, at most; exactly, where [`Journal::settle`] has listed them.
     pub fn unread_len(&self) -> usize {
-        self.unread.len() + self.lanes.moved_at_most()
+        self.unread.len() + self.lanes.moved.len()
     }
 
     /// Whether nothing moved since the last read. Cost: constant.
     #[inline]
     pub fn is_read(&self) -> bool {
-        self.unread.is_empty() && self.lanes.is_settled()
+        self.unread.is_empty() && self.lanes.moved.is_empty()
     }
 
     /// Puts a slot on the lists of those `flags` that it does not have yet, before its counts move. True where it is

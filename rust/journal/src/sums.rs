@@ -184,7 +184,7 @@ impl Journal {
         let was_clean = self.is_clean();
         let ordinals = ordinals.start..ordinals.end.min(sums.count());
         let up = ordinals.clone().map(|at| (at, sums.of(at, Side::Incr)));
-        self.add_to_cells(up.filter(|(_, by)| *by > 0));
+        self.add_to_cells(up.filter(|(_, by)| *by > 0), ordinals.len());
         if sums.has_decr {
             let (mut units, mut by) = (Vec::new(), Vec::new());
             for (at, sum) in ordinals.map(|at| (at, sums.of(at, Side::Decr))) {
