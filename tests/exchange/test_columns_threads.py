@@ -56,7 +56,7 @@ def test_threads_lose_nothing(stats: CRDTStatsStore) -> None:
 
 
 def test_a_long_call_lets_others_run(stats: CRDTStatsStore) -> None:
-    ids = np.tile(np.asarray(stats.ids(KEYS)), 3000)
+    ids = np.tile(np.asarray(stats.ids(KEYS)), 12_000)
     interval = sys.getswitchinterval()
     done = threading.Event()
     seen = 0

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::{Generation, Journal, JournalError, Leftover, Side};
+use crate::{Generation, Journal, JournalError, Leftover, Row, Side};
 
 struct Directory(PathBuf);
 
@@ -193,4 +193,80 @@ fn a_refused_batch_leaves_no_trace() {
     });
     assert_eq!(counts, BTreeMap::from([("a".to_owned(), (u64::MAX, 0))]));
     assert_eq!(cursors, [("c".to_owned(), 2)]);
+}
+
+#[test]
+fn counts_of_lanes_are_there_up_to_the_store_that_was_last() {
+    let directory = Directory::new("lanes");
+    let keys = ["a", "b/c", "d", "e"];
+    // What each call adds to each key; one of them with a cursor.
+    let calls: [[u64; 4]; 8] = [
+        [1, 0, 0, 0],
+        [2, 3, 4, 0],
+        [0, 5, 0, 6],
+        [7, 7, 7, 7],
+        [0, 0, 0, 0],
+        [1, 1, 1, 1],
+        [0, 20, 0, 0],
+        [30, 0, 31, 32],
+    ];
+    let returned = std::cell::Cell::new(0);
+    let work = |journal: &mut Journal| {
+        returned.set(0);
+        let (mut slots, mut ordinals) = (Vec::new(), Vec::new());
+        for key in keys {
+            slots.extend(journal.find_or_insert(key.as_bytes()));
+        }
+        for (number, amounts) in calls.iter().enumerate() {
+            let some = || slots.iter().zip(amounts).filter(|(_, n)| **n > 0);
+            match number {
+                0 | 6 => some().for_each(|(slot, n)| {
+                    let _ = journal.add(*slot, Side::Incr, *n);
+                }),
+                3 => {
+                    let batch: Vec<_> = some().map(|(slot, n)| (*slot, *n, 0)).collect();
+                    let _ = journal.add_batch(&batch, Some(("orders", 1)));
+                }
+                4 => {
+                    let pass = journal.settling();
+                    while !journal.settle(&pass) {}
+                }
+                _ => {
+                    ordinals.clear();
+                    let _ = journal.ordinals_of(&slots, &mut ordinals);
+                    let rows = ordinals.iter().zip(amounts);
+                    let rows: Vec<_> = rows.map(|(at, n)| Row::new(*at, *n as i32)).collect();
+                    journal.add_rows(&rows, 0..rows.len());
+                }
+            }
+            if journal.map.stores_left.get() > 0 {
+                returned.set(number + 1);
+            }
+        }
+    };
+    let mut stores = 0;
+    loop {
+        let ((counts, cursors), died) = die_after(&directory, stores, work);
+        let sum = |calls: &[[u64; 4]], key| calls.iter().map(|call| call[key]).sum::<u64>();
+        let (done, begun) = (returned.get(), (returned.get() + 1).min(calls.len()));
+        let found = std::array::from_fn::<_, 4, _>(|key| counts.get(keys[key]).map_or(0, |n| n.0));
+        for (key, count) in found.iter().enumerate() {
+            let may_be = [sum(&calls[..done], key), sum(&calls[..begun], key)];
+            assert!(
+                may_be.contains(count),
+                "{may_be:?}: {found:?} after {stores} stores"
+            );
+        }
+        if done == 3 {
+            // The call that moves a cursor: its counts are there where the cursor is, and nowhere else.
+            let all = if cursors.is_empty() { done } else { begun };
+            assert_eq!(found, std::array::from_fn(|key| sum(&calls[..all], key)));
+        }
+        if !died {
+            assert_eq!(done, calls.len());
+            break;
+        }
+        stores += 1;
+    }
+    assert!(stores > 50, "{stores}");
 }

@@ -2,7 +2,7 @@
 //!
 //! A lane record has a text of two words, how many cells it has and how far behind its start they are, and a body:
 //! ```text
-//! cells   u64    increments of the key, absolute, times 2; the lowest bit: more than its record says
+//! cells   u64    increments of the key, absolute, times 2; the lowest bit: noted as moved, no meaning in a file
 //! units   u32    its record (offset / 8); 0 = of no key yet
 //! ```
 //! The cells of all lanes are mapped behind each other once more, so that an ordinal is a place. They start at a page
@@ -18,13 +18,13 @@
 
 use std::ops::Range;
 use std::os::fd::AsFd;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::Advice;
 
 use crate::error::JournalError;
 use crate::journal::{Journal, LARGE};
-use crate::map::{ADDRESS_BYTES_MAX, HUGE_BYTES, Map, View, prefetch_far};
+use crate::map::{ADDRESS_BYTES_MAX, HUGE_BYTES, Map, prefetch_far};
 use crate::moved::{Moved, Notes};
 use crate::ordinals::Ordinals;
 use crate::record::{DIRTY_INCR, HAS_CELL, Kind, META_AT, UNREAD, span};
@@ -160,7 +160,7 @@ impl Lanes {
     /// All that a loop over so many rows needs.
     fn raising(&mut self, rows: usize) -> Option<Raising<'_>> {
         Some(Raising {
-            view: self.cells.as_ref()?.view(),
+            words: self.cells.as_ref()?.words(),
             notes: self.moved.notes(rows),
             #[cfg(test)]
             stores_left: self.cells.as_ref()?.stores_left.clone(),
@@ -170,7 +170,7 @@ impl Lanes {
 
 /// Cells that are raised.
 struct Raising<'a> {
-    view: View,
+    words: &'a [AtomicU64],
     notes: Notes<'a>,
     #[cfg(test)]
     stores_left: crate::map::StoresLeft,
@@ -388,12 +388,9 @@ impl Journal {
         self.lanes.moved.taken() >= pass.until
     }
 
-    /// Raises a record to what its cell says. Cost: a load or two where there is nothing to do.
+    /// Raises a record to what its cell says, which stays noted. Cost: a load or two where there is nothing to do.
     pub(crate) fn settle_slot(&mut self, slot: Slot) {
-        if let Some((ordinal, cell)) = self.cell(slot)
-            && cell & MOVED != 0
-        {
-            self.lanes.store(ordinal, cell & !MOVED);
+        if let Some((_, cell)) = self.cell(slot) {
             self.raise_record(slot, cell >> 1);
         }
     }
@@ -410,9 +407,9 @@ impl Journal {
     pub(crate) fn raise_cell(&mut self, slot: Slot) {
         let count = self.in_record(slot).0;
         if count < LARGE
-            && let Some((ordinal, _)) = self.cell(slot)
+            && let Some((ordinal, cell)) = self.cell(slot)
         {
-            self.lanes.store(ordinal, count << 1);
+            self.lanes.store(ordinal, count << 1 | cell & MOVED);
         }
     }
 
@@ -434,13 +431,13 @@ impl Journal {
 impl Raising<'_> {
     #[inline]
     fn prefetch(&self, ordinal: usize) {
-        prefetch_far(self.view.words().as_ptr().wrapping_add(ordinal).cast());
+        prefetch_far(self.words.as_ptr().wrapping_add(ordinal).cast());
     }
 
     /// Adds to a cell; gives the new count.
     #[inline]
     fn raise(&mut self, ordinal: usize, by: u64) -> u64 {
-        let Some(cell) = self.view.words().get(ordinal) else {
+        let Some(cell) = self.words.get(ordinal) else {
             return 0;
         };
         #[cfg(test)]
@@ -467,12 +464,9 @@ impl Lanes {
             }
             let ordinal = *ordinal as usize;
             let cell = self.load(ordinal).unwrap_or(0);
-            // One that was settled by itself meanwhile did not move.
-            if cell & MOVED != 0 {
-                let units = self.units_at(ordinal).and_then(|at| map.load_half(at));
-                self.store(ordinal, cell & !MOVED);
-                out.push((units.unwrap_or(0), cell >> 1));
-            }
+            let units = self.units_at(ordinal).and_then(|at| map.load_half(at));
+            self.store(ordinal, cell & !MOVED);
+            out.push((units.unwrap_or(0), cell >> 1));
         }
     }
 }

@@ -322,6 +322,17 @@ impl Map {
         let _ = offset;
     }
 
+    /// All words that are mapped now, for who has the journal by `&mut`.
+    pub(crate) fn words(&self) -> &[AtomicU64] {
+        // SAFETY: so many words are mapped and stay so while `self` lives; any bit pattern is a u64.
+        unsafe {
+            std::slice::from_raw_parts(
+                self.region.base.cast().as_ptr(),
+                self.mapped / size_of::<u64>(),
+            )
+        }
+    }
+
     pub(crate) fn view(&self) -> View {
         View {
             region: Arc::clone(&self.region),

@@ -101,8 +101,8 @@ impl Unread {
 pub struct Slots(pub(crate) View);
 
 impl Slots {
-    /// (increments, decrements) of a slot; each was there at some moment of the call. (0, 0) for a foreign slot beyond
-    /// the end. Cost: two loads.
+    /// (increments, decrements) of a slot; each was there at some moment of the call, but for increments that are only in
+    /// its cell yet ([`crate::Journal::settle`]). (0, 0) for a foreign slot beyond the end. Cost: two loads.
     #[inline]
     pub fn read(&self, slot: Slot) -> (u64, u64) {
         (

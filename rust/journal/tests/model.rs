@@ -422,7 +422,7 @@ fn a_damaged_header_is_set_aside_and_a_later_format_is_left_alone() {
         ));
     }
     // One of a newer release, and one whose records had another form.
-    for other in [3u8, 1] {
+    for other in [4u8, 1] {
         let path = make();
         let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
         file.write_all_at(&[other], 8).unwrap();

@@ -18,7 +18,7 @@ use std::path::Path;
 
 use arbtest::arbitrary::Unstructured;
 use arbtest::arbtest;
-use crdtstats_journal::{Generation, Journal, Leftover, Side};
+use crdtstats_journal::{Generation, Journal, Leftover, Row, Side};
 use directory::Directory;
 
 const PAGE_BYTES: usize = 4096;
@@ -49,6 +49,18 @@ fn work(
             let slot = journal.find_or_insert(key.as_bytes()).unwrap();
             journal.add(slot, Side::Incr, 1).unwrap();
             model.entry(key).or_default().0 += 1;
+        } else if u.arbitrary()? {
+            let (mut slots, mut ordinals) = (Vec::new(), Vec::new());
+            for _ in 0..u.int_in_range(1..=30)? {
+                let key = key(u)?;
+                slots.push(journal.find_or_insert(key.as_bytes()).unwrap());
+                model.entry(key).or_default().0 += 1;
+            }
+            journal.ordinals_of(&slots, &mut ordinals).unwrap();
+            let rows: Vec<Row> = ordinals.iter().map(|at| Row::new(*at, 1)).collect();
+            journal.add_rows(&rows, 0..rows.len());
+            let pass = journal.settling();
+            while u.arbitrary()? && !journal.settle(&pass) {}
         } else {
             let mut batch = Vec::new();
             for _ in 0..u.int_in_range(1..=90)? {
