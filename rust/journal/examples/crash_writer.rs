@@ -4,6 +4,7 @@
 //! (a shared mapping, 16 bytes), after it in the second. Call number n (from 1) does, by MODE:
 //! * `single`: one increment of `key/<n mod 1000>`;
 //! * `batch`: one increment of each of the keys of [`batch_keys`], and moves the cursor "log" to n;
+//! * `lanes`: one increment of each of the same keys by their ordinals, and one by their slots;
 //! * `grow`: one increment of the new key `key/<n>`, filled up to different lengths.
 
 #![allow(
@@ -19,7 +20,7 @@ use std::path::Path;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crdtstats_journal::{Generation, Journal, Side};
+use crdtstats_journal::{Generation, Journal, Row, Side};
 use rustix::mm::{MapFlags, ProtFlags};
 
 fn main() {
@@ -50,6 +51,25 @@ fn main() {
                     .expect("insert");
                 let rows: Vec<_> = slots.into_iter().map(|slot| (slot, 1, 1)).collect();
                 journal.add_batch(&rows, Some(("log", n))).expect("add");
+            }
+            Some("lanes") => {
+                let keys: Vec<String> = batch_keys(n).collect();
+                let keys: Vec<&[u8]> = keys.iter().map(|key| key.as_bytes()).collect();
+                let (mut slots, mut ordinals) = (Vec::new(), Vec::new());
+                journal
+                    .find_or_insert_all(&keys, &mut slots)
+                    .expect("insert");
+                journal
+                    .ordinals_of(&slots, &mut ordinals)
+                    .expect("ordinals");
+                let rows: Vec<Row> = ordinals.iter().map(|at| Row::new(*at, 1)).collect();
+                journal.add_rows(&rows, 0..rows.len());
+                if n % 5 == 0 {
+                    let pass = journal.settling();
+                    while !journal.settle(&pass) {}
+                }
+                // In records, too, of keys that have cells.
+                journal.add_all(&slots, |_| (Side::Incr, 1));
             }
             Some("grow") => {
                 let key = format!("key/{n}/{}", "x".repeat(n as usize % 300));

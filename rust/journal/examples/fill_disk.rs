@@ -13,7 +13,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
 
-use crdtstats_journal::{Generation, Journal, JournalError, Leftover, Side, Slot};
+use crdtstats_journal::{Generation, Journal, JournalError, Leftover, Row, Side, Slot};
 
 fn main() {
     let directory = std::env::args_os()
@@ -21,13 +21,16 @@ fn main() {
         .expect("usage: fill_disk DIRECTORY");
     let directory = Path::new(&directory);
     let mut journal = Journal::create(directory, "me", Generation([1; 16]), 1).expect("create");
-    let mut slots: Vec<Slot> = Vec::new();
+    let (mut slots, mut ordinals) = (Vec::<Slot>::new(), Vec::new());
     // Until the disk is full.
     let refused = loop {
         let key = format!("key/{}/{}", slots.len(), "x".repeat(200));
         match journal.find_or_insert(key.as_bytes()) {
             Ok(slot) => {
                 journal.add(slot, Side::Incr, 1).expect("add");
+                if slots.is_empty() {
+                    journal.ordinals_of(&[slot], &mut ordinals).expect("a lane");
+                }
                 slots.push(slot);
             }
             Err(error) => break error,
@@ -44,11 +47,21 @@ fn main() {
             .add(*slot, Side::Decr, 2)
             .expect("add on a full disk");
     }
+    // So do ordinals, until their lane is full.
+    ordinals.clear();
+    let got = journal.ordinals_of(&slots, &mut ordinals);
+    assert!(matches!(got, Err(JournalError::Full { .. })), "{got:?}");
+    assert_eq!(ordinals.len(), journal.ordinals());
+    assert!(ordinals.len() > 8000, "{} ordinals only", ordinals.len());
+    let rows: Vec<Row> = ordinals.iter().map(|at| Row::new(*at, 1)).collect();
+    journal.add_rows(&rows, 0..rows.len());
     let batch: Vec<_> = slots.iter().map(|slot| (*slot, 5, 5)).collect();
     let got = journal.add_batch(&batch, Some(("log", 1)));
     assert!(matches!(got, Err(JournalError::Full { .. })), "{got:?}");
     assert_eq!(journal.cursor("log"), None);
-    assert!(slots.iter().all(|slot| journal.read(*slot) == (1, 2)));
+    let incr_of = |n: usize| 1 + u64::from(n < ordinals.len());
+    let mut counted = slots.iter().enumerate();
+    assert!(counted.all(|(n, slot)| journal.read(*slot) == (incr_of(n), 2)));
     assert!(matches!(
         journal.reserve(100_000, 10_000_000),
         Err(JournalError::Full { .. })
@@ -68,7 +81,8 @@ fn main() {
     let mut found = 0;
     for entry in leftover.entries() {
         let entry = entry.expect("entry");
-        assert_eq!((entry.incr, entry.decr), (6, 7), "{}", entry.key);
+        let incr = incr_of(found) + 5;
+        assert_eq!((entry.incr, entry.decr), (incr, 7), "{}", entry.key);
         found += 1;
     }
     assert_eq!(found, slots.len());

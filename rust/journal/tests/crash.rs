@@ -147,6 +147,32 @@ fn batches_with_a_cursor_survive_kill_9_whole_or_not_at_all() {
 }
 
 #[test]
+fn counts_on_ordinals_that_returned_survive_kill_9() {
+    kill_often("lanes", |found| {
+        let counts_after = |calls: u64| {
+            let mut counts = BTreeMap::<String, u64>::new();
+            for n in 1..=calls {
+                for i in 0..20 + n * 7 % 200 {
+                    let key = format!("key/{}", (n * 31 + i * i) % 400);
+                    *counts.entry(key).or_default() += 2;
+                }
+            }
+            counts
+        };
+        let (least, most) = (counts_after(found.acked), counts_after(found.begun));
+        for (key, most) in &most {
+            let (incr, decr) = found.counts.get(key).copied().unwrap_or_default();
+            let least = least.get(key).copied().unwrap_or_default();
+            assert!(
+                (least..=*most).contains(&incr) && decr == 0,
+                "{key}: {incr}"
+            );
+        }
+        assert!(found.counts.keys().all(|key| most.contains_key(key)));
+    });
+}
+
+#[test]
 fn new_keys_that_were_counted_survive_kill_9_while_the_file_grows() {
     kill_often("grow", |found| {
         let count = found.counts.len() as u64;
