@@ -55,6 +55,55 @@ def test_threads_lose_nothing(stats: CRDTStatsStore) -> None:
     assert {n for _, n in stats.items()} == {3 * 200 + 20}
 
 
+def test_threads_on_many_ids_lose_nothing(stats: CRDTStatsStore) -> None:
+    """Rows in lanes, beside counts on the same keys by themselves, reads and flushes."""
+    keys = [f"k/{n}" for n in range(20_000)]
+    own = stats.ids(keys)
+    column = np.asarray(own)
+    ups = np.full(len(keys), 3)
+    both = np.where(np.arange(len(keys)) % 2, 5, -2)
+    rounds = 60
+
+    def count(batch: object, amounts: object) -> Callable[[], None]:
+        return lambda: [stats.update(batch, amounts) for _ in range(rounds)] and None  # pyright: ignore
+
+    def once() -> None:
+        for key in keys[:100] * rounds:
+            stats.increment(key)
+            stats.decrement(key, 2)
+
+    def read() -> None:
+        last = 0
+        for n in range(rounds):
+            assert stats.get("k/20") <= 4 * rounds
+            odd = stats.get("k/19999")  # which only goes up
+            assert odd >= last
+            last = odd
+            assert stats.total("k/19999") >= odd
+            assert n or stats.total() <= (8 * rounds) * len(keys)
+
+    def flush() -> None:
+        for _ in range(20):
+            stats.flush()
+
+    wrong = np.append(column, column[0] ^ np.uint32(1 << 31))
+
+    def refused() -> None:
+        for _ in range(rounds):
+            with pytest.raises(UsageError, match=f"position {len(keys)}"):
+                stats.update(wrong)
+
+    _together(
+        count(own, ups), count(column, both), count(column[::-1].copy(), ups), once, read, flush, refused
+    )
+    expected = [rounds * (6 + int(by) - (n < 100)) for n, by in enumerate(both)]
+    assert [stats.get(key) for key in keys] == expected
+    assert stats.total() == sum(expected)
+    assert dict(stats.items()) == {key: n for key, n in zip(keys, expected, strict=True) if n}
+    stats.flush()
+    assert stats.status()["dirty"] == 0
+
+
 def test_a_long_call_lets_others_run(stats: CRDTStatsStore) -> None:
     ids = np.tile(np.asarray(stats.ids(KEYS)), 12_000)
     interval = sys.getswitchinterval()

@@ -63,3 +63,40 @@ def test_a_kill_in_a_long_column(tmp_path: Path, has_cursor: bool) -> None:
                 assert all(n % EACH == 0 for n in downs)
                 assert all(n % (2 * EACH) == 0 for n in ups)
                 assert max(ups) // (2 * EACH) <= calls + turn + 1
+
+
+CHILD_OF_LANES = f"""
+import sys, numpy as np, crdtstats
+with crdtstats.open(sys.argv[1]) as stats:
+    keys = [f"k/{{n}}" for n in range({KEYS})]
+    ids = np.resize(np.asarray(stats.ids(keys)), 3 * {KEYS})
+    print("counting", flush=True)
+    for turn in range(1, 1_000_000):
+        stats.update(ids)
+        for key in keys[:10]:
+            stats.increment(key)
+        if turn % 7 == 0:
+            stats.total()
+        print(turn, flush=True)
+"""
+
+
+def test_a_kill_among_rows_in_lanes(tmp_path: Path) -> None:
+    """Too few rows for their number of keys to be summed up."""
+    before = 0
+    for turn in range(TIMES):
+        arguments = [sys.executable, "-c", CHILD_OF_LANES, str(tmp_path / "stats.d")]
+        with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as child:
+            assert child.stdout is not None
+            assert child.stdout.readline() == "counting\n"
+            time.sleep(COUNTING_S * (1 + turn / TIMES))
+            child.send_signal(signal.SIGKILL)
+            calls = [line for line in child.stdout if line.endswith("\n")]
+        returned = before + (int(calls[-1]) if calls else 0)
+        with crdtstats.open(tmp_path / "stats.d") as stats:
+            counted = [stats.get(f"k/{n}") for n in range(KEYS)]
+            assert stats.total() == sum(counted)
+        singles = counted[:10]
+        assert all(4 * returned <= n <= 4 * (returned + turn + 1) for n in singles)
+        assert all(3 * returned <= n <= 3 * (returned + turn + 1) for n in counted[10:])
+        before = returned

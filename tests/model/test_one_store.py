@@ -4,7 +4,9 @@ and copies of the directory."""
 from __future__ import annotations
 
 import contextlib
+import functools
 import shutil
+from array import array
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -46,6 +48,11 @@ def keys_alone(batch: list[tuple[str, int]]) -> tuple[Any, ...]:
     return (iter([key for key, _ in batch]),)
 
 
+IDS: list[Callable[[Any], Any]] = [
+    lambda ids: array("I", memoryview(ids)),
+    lambda ids: memoryview(ids),
+]
+"""Ids that the store does not know to be its own."""
 FORMS = st.sampled_from([mapping, columns, iterables, keys_alone])
 
 
@@ -128,6 +135,27 @@ class OneStore(RuleBasedStateMachine):
             return
         self.count_or_overflow(lambda: self.stats.update(*form(batch), cursor=cursor), counted, cursor)
 
+    @rule(
+        batch=BATCHES, cursor=CURSORS, form=st.sampled_from([None, *IDS]), times=st.sampled_from([1, 3, 250])
+    )
+    def count_by_ids(
+        self,
+        batch: list[tuple[str, int]],
+        cursor: tuple[str, int] | None,
+        form: Callable[[Any], Any] | None,
+        times: int,
+    ) -> None:
+        """Few rows, and so many that they are summed up first."""
+        ids = self.stats.ids([key for key, _ in batch] * times)
+        named = ids if form is None else form(ids)
+        amounts = array("q", [n for _, n in batch] * times)
+        call = functools.partial(self.stats.update, named, amounts, cursor=cursor)
+        if self.model.is_behind(cursor):
+            with pytest.raises(UsageError):
+                call()
+            return
+        self.count_or_overflow(call, batch * times, cursor)
+
     def count_or_overflow(
         self,
         call: Callable[[], None],
@@ -185,6 +213,13 @@ class OneStore(RuleBasedStateMachine):
                 self.stats.update(*form(batch), cursor=("bad", 1))
         with pytest.raises(UsageError):
             self.stats.update({**dict(batch), key: bad}, cursor=("bad", 1))
+
+    @rule(batch=BATCHES, at=st.integers(0, 8), key=KEYS, times=st.sampled_from([1, 300]))
+    def a_bad_id_in_a_batch(self, batch: list[tuple[str, int]], at: int, key: str, times: int) -> None:
+        ids = array("I", memoryview(self.stats.ids([key, *(key for key, _ in batch)] * times)))
+        ids.insert(at, ids[0] ^ 1 << 31)  # so many ids are never given
+        with pytest.raises(UsageError):
+            self.stats.update(ids)
 
     @rule(batch=BATCHES, key=KEYS)
     def a_batch_that_breaks(self, batch: list[tuple[str, int]], key: str) -> None:
@@ -304,6 +339,7 @@ class OneStore(RuleBasedStateMachine):
             lambda: stats.increment("a"),
             lambda: stats.decrement("a"),
             lambda: stats.update(["a"], cursor=("bad", 1)),
+            lambda: stats.ids(["a"]),
             lambda: stats.counter("a"),
             lambda: stats.flush(),
             *(counter.inc for counter in self.counters.values()),
