@@ -5,6 +5,9 @@
 //! survives `kill -9`. Nothing is promised for power loss before [`Journal::sync`]; what is found then is a prefix of
 //! the records, each with a count that was once there (see [`Leftover`]).
 //!
+//! Keys that many rows come for have an ordinal and, beside their record, a cell among others of their kind, so that a
+//! row touches 8 bytes (`lanes`).
+//!
 //! * [`Journal`] is the live one: made by [`Journal::create`], locked for its whole life, changed through `&mut`.
 //! * [`Slots`] reads the counts of a live journal from other threads, without the engine's lock.
 //! * [`leftovers`] and [`Leftover`] find and read what dead processes left.
