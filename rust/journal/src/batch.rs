@@ -106,6 +106,9 @@ impl Journal {
     /// As [`Journal::add_promised`], of increments of a slot that has a cell.
     #[inline(never)]
     fn add_promised_with_cell(&mut self, slot: Slot, by: u64) -> u64 {
+        if let Some(sum) = self.add_to_cell(slot, by) {
+            return sum;
+        }
         self.settle_slot(slot);
         self.list(slot, Side::Incr.dirty() | UNREAD);
         let sum = self.in_record(slot).0.wrapping_add(by);

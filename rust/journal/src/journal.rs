@@ -212,6 +212,10 @@ impl Journal {
         if !self.meta(slot).is_some_and(Meta::is_key) {
             return Err(AddError::ForeignSlot);
         }
+        let was_clean = self.is_clean();
+        if side == Side::Incr && self.add_to_cell(slot, n).is_some() {
+            return Ok(was_clean && n > 0);
+        }
         self.settle_slot(slot);
         let meta = self.meta(slot).ok_or(AddError::ForeignSlot)?;
         let is_first = self.add_in_record(slot, meta, side, n)?;

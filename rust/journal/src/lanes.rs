@@ -10,7 +10,7 @@
 //!
 //! The increments of a key are the larger one of what its record and its cell say. Both only grow and each was the
 //! whole count at some moment, so a file in which one of them is older than the other, as after power loss, has an
-//! older count and never a doubled one. Counting on ordinals raises the cell alone. Before anything looks at what moved,
+//! older count and never a doubled one. Increments raise the cell alone. Before anything looks at what moved,
 //! [`Journal::settle`] raises the records and lists their slots, so that all behind it knows records only. Who counts
 //! on the record of such a key settles it first, and raises the cell, too.
 //!
@@ -44,6 +44,8 @@ const CELL_ADDRESS_BYTES_MAX: usize = ADDRESS_BYTES_MAX / 4;
 /// How many cells are on their way from memory, into the second cache, while one is worked on: more than the first
 /// cache can wait for.
 const AHEAD: usize = 128;
+/// Rows that are looked at together.
+const ROWS: usize = 256;
 /// Records that are raised before others get their turn.
 const SETTLED_AT_ONCE: usize = 512;
 /// How many of their cells are on their way from memory while one is read.
@@ -122,8 +124,8 @@ impl Row {
 pub(crate) struct Lanes {
     /// The cells of all lanes; none as long as nobody has an ordinal.
     cells: Option<Map>,
-    /// The first ordinal of each lane, and where in the file its units are.
-    units: Vec<(usize, usize)>,
+    /// Where in the file the units of each [`CELLS_MIN`] ordinals are: no lane ends between.
+    units: Vec<usize>,
     /// How many ordinals were given.
     count: usize,
     ordinals: Ordinals,
@@ -142,9 +144,8 @@ impl Lanes {
 
     /// Where in the file the units of an ordinal are.
     fn units_at(&self, ordinal: usize) -> Option<usize> {
-        let lane = self.units.partition_point(|(first, _)| *first <= ordinal);
-        let (first, at) = self.units.get(lane.checked_sub(1)?)?;
-        Some(at + (ordinal - first) * size_of::<u32>())
+        let at = self.units.get(ordinal / CELLS_MIN)?;
+        Some(at + ordinal % CELLS_MIN * size_of::<u32>())
     }
 
     fn load(&self, ordinal: usize) -> Option<u64> {
@@ -255,7 +256,7 @@ impl Journal {
         if all * size_of::<u64>() > cells.limit() {
             return Err(self.too_large());
         }
-        if self.lanes.units.try_reserve(1).is_err() {
+        if self.lanes.units.try_reserve(count / CELLS_MIN).is_err() {
             return Err(JournalError::NoMemory { words: count });
         }
         // The largest lanes are huge pages, where addresses are as well.
@@ -284,7 +285,9 @@ impl Journal {
             cells.skip(place);
             cells.populate(all * size_of::<u64>());
         }
-        self.lanes.units.push((held, offset + units_at));
+        let bytes = count * size_of::<u32>();
+        let units = (units_at..units_at + bytes).step_by(CELLS_MIN * size_of::<u32>());
+        self.lanes.units.extend(units.map(|at| offset + at));
         Ok(())
     }
 
@@ -301,36 +304,57 @@ impl Journal {
     pub fn add_rows(&mut self, rows: &[Row], slice: Range<usize>) -> bool {
         let was_clean = self.is_clean();
         let mine = rows.get(slice.clone()).unwrap_or(&[]);
-        let ahead = rows.get(slice.start + AHEAD..).unwrap_or(&[]);
-        let (mut sizes, mut down, mut amounts) = (0, Vec::new(), Vec::new());
-        if self.any_large {
-            // A cell cannot hold every count; nor has it to, as it is not counted on any more.
-            for row in mine {
-                let units = self.slot_of_ordinal(row.0 as u32).units();
-                self.add_signed(units, row.amount());
+        for (number, mine) in mine.chunks(ROWS).enumerate() {
+            let ahead = slice.start + number * ROWS + AHEAD;
+            let ahead = rows.get(ahead..).unwrap_or(&[]);
+            if self.any_large {
+                // A cell cannot hold every count; nor has it to, as it is not counted on any more.
+                mine.iter().for_each(|row| self.add_to_record(*row));
+            } else if mine.iter().fold(0, |any, row| any | row.0) >> 63 == 0 {
+                self.add_up(mine, ahead);
+            } else {
+                self.add_both(mine, ahead);
             }
-        } else if let Some(mut cells) = self.lanes.raising(mine.len()) {
-            for (n, row) in mine.iter().enumerate() {
+        }
+        was_clean && !self.is_clean()
+    }
+
+    fn add_up(&mut self, rows: &[Row], ahead: &[Row]) {
+        let mut sizes = 0;
+        if let Some(mut cells) = self.lanes.raising(rows.len()) {
+            for (n, row) in rows.iter().enumerate() {
                 if let Some(next) = ahead.get(n) {
                     cells.prefetch(next.ordinal());
                 }
-                match u64::try_from(row.amount()) {
-                    Ok(by) => sizes |= cells.raise(row.ordinal(), by),
-                    Err(_) => {
-                        down.push(row.0 as u32);
-                        amounts.push(row.amount().unsigned_abs());
-                    }
-                }
+                sizes |= cells.raise(row.ordinal(), row.amount().cast_unsigned());
             }
         }
         self.note_size(sizes);
-        if !down.is_empty() {
-            for at in &mut down {
-                *at = self.slot_of_ordinal(*at).units();
+    }
+
+    /// Adds increments to cells and decrements to records. No branch on the sign: signs come in any order.
+    fn add_both(&mut self, rows: &[Row], ahead: &[Row]) {
+        let (mut sizes, mut count) = (0, 0);
+        let (mut down, mut amounts) = ([0; ROWS], [0; ROWS]);
+        if let Some(mut cells) = self.lanes.raising(rows.len()) {
+            for (n, row) in rows.iter().enumerate() {
+                if let Some(next) = ahead.get(n) {
+                    cells.prefetch(next.ordinal());
+                }
+                let amount = row.amount();
+                if let (Some(at), Some(by)) = (down.get_mut(count), amounts.get_mut(count)) {
+                    (*at, *by) = (row.0 as u32, amount.unsigned_abs());
+                }
+                count += usize::from(amount < 0);
+                sizes |= cells.raise(row.ordinal(), amount.max(0).cast_unsigned());
             }
-            self.add_side(&down, &amounts, Side::Decr);
         }
-        was_clean && !self.is_clean()
+        self.note_size(sizes);
+        let down = down.get_mut(..count).unwrap_or(&mut []);
+        for at in &mut *down {
+            *at = self.slot_of_ordinal(*at).units();
+        }
+        self.add_side(down, &amounts, Side::Decr);
     }
 
     /// Adds increments, by ordinal, whose sum was promised.
@@ -353,11 +377,23 @@ impl Journal {
         self.note_size(sizes);
     }
 
-    fn add_signed(&mut self, units: u32, amount: i64) {
-        let view = self.map.view();
+    fn add_to_record(&mut self, row: Row) {
+        let units = self.slot_of_ordinal(row.0 as u32).units();
+        let amount = row.amount();
         let side = if amount < 0 { Side::Decr } else { Side::Incr };
+        let view = self.map.view();
         let size = self.add_promised(view.words(), units, side, amount.unsigned_abs());
         self.note_size(size);
+    }
+
+    /// Adds increments to the cell of a slot, if it has one and may be counted on; gives the new count. `None`: nothing
+    /// was counted.
+    #[inline]
+    pub(crate) fn add_to_cell(&mut self, slot: Slot, by: u64) -> Option<u64> {
+        let (ordinal, cell) = self.cell(slot).filter(|_| !self.any_large)?;
+        let sum = (cell >> 1).checked_add(by).filter(|sum| *sum < LARGE)?;
+        self.lanes.raising(1)?.raise(ordinal, by);
+        Some(sum)
     }
 
     /// Begin a pass of [`Journal::settle`].
