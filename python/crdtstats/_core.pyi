@@ -114,10 +114,10 @@ class Counters:
 
         They are valid until this store is closed. New keys get a count of 0. Raises as :meth:`increment`.
 
-        Cost: about a look-up for each key. The first time a key is asked for it takes some 24 bytes more of memory, up to 35
-        in the journal, and once there are 262,144 ids memory is taken for as many at a time. Counting by ids then touches
-        8 bytes of a key; the next read or flush goes to each key that moved, some 50 ns each. Single calls on such a key
-        take some 10 ns longer.
+        Cost: about a look-up for each key. The first time a key is asked for it takes some 24 bytes more of memory, up
+        to 35 in the journal, and from 262,144 ids on memory is taken for as many at a time. Counting by ids then
+        touches 8 bytes of a key; the next read or flush goes to each key that moved, some 50 ns each. Single calls on
+        such a key take some 10 ns longer.
         """
 
     def cursor(self, name: str) -> int | None:

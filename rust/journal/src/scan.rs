@@ -11,7 +11,7 @@ use std::path::Path;
 use crate::error::JournalError;
 use crate::header::HEADER_BYTES;
 use crate::intent;
-use crate::lanes::Shape;
+use crate::lane::Shape;
 use crate::record::{Checksums, Kind, META_AT, Meta, TEXT_AT, span};
 use crate::slot::{DECR_AT, INCR_AT};
 
