@@ -9,7 +9,6 @@ use crate::tokens::{SWEPT_LINES, Token, Tokens};
 use crate::{Counting, Engine, Turn};
 use crdtstats_core::key;
 use crdtstats_journal::{Journal, Side, Slot};
-use std::borrow::Cow;
 
 /// How much to count, and on which side.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -67,12 +66,7 @@ fn slot_of(journal: &mut Journal, key: &str) -> Result<Slot, EngineError> {
     if let Some(slot) = journal.find_hashed(hash, key.as_bytes()) {
         return Ok(slot);
     }
-    match key::data_key(key)? {
-        Cow::Borrowed(clean) if clean.len() == key.len() => {
-            Ok(journal.insert_hashed(hash, key.as_bytes())?)
-        }
-        clean => Ok(journal.find_or_insert(clean.as_bytes())?),
-    }
+    Ok(journal.find_or_insert(key::data_key(key)?.as_bytes())?)
 }
 
 impl Engine {
@@ -119,7 +113,23 @@ impl Engine {
             key::data_key(key)?;
             return Ok(Token::Forgotten);
         }
-        let slot = slot_of(journal, key)?;
+        let counted = (amount.side, amount.by);
+        let hash = journal.hash(key.as_bytes());
+        let slot = match journal.find_unless_new(hash, key.as_bytes()) {
+            Some(slot) => slot,
+            None if key::is_plain(key) => {
+                let mark = token.map_or(0, |token| tokens.first_mark(token));
+                let born = journal.insert_counted(hash, key, counted, mark);
+                let (slot, is_first) = born.map_err(EngineError::of_batch)?;
+                let kept = tokens.offer_first(token, slot);
+                drop(counting);
+                if is_first {
+                    self.bell().ring();
+                }
+                return Ok(kept);
+            }
+            None => journal.find_or_insert(key::data_key(key)?.as_bytes())?,
+        };
         let is_first = journal
             .add(slot, amount.side, amount.by)
             .map_err(|error| EngineError::of_add(error, key))?;

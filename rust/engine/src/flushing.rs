@@ -15,7 +15,7 @@ use std::sync::{Arc, PoisonError};
 const FLUSH_SLOTS_MAX: usize = 1 << 18;
 
 /// Slots read under one lock.
-const READ_AT_ONCE: usize = 512;
+const READ_AT_ONCE: usize = 2048;
 
 /// Flushes one after the other of what was dirty when the first of them began.
 #[derive(Default)]

@@ -6,13 +6,41 @@ use crate::{Core, Engine, Turn};
 use crdtstats_core::key;
 use crdtstats_core::paths::KeyId;
 use crdtstats_core::state::State;
-use crdtstats_journal::{Journal, Slot};
+use crdtstats_journal::{Journal, Slot, Unread};
+use std::cell::RefCell;
 use std::sync::{MutexGuard, TryLockError};
 
 /// With more slots to bring in than this, a read is no short call any more: about 50 µs.
 const SHORT_READ_SLOTS: usize = 1024;
 /// How many keys' totals are on their way from memory while one is moved.
 const AHEAD: usize = 32;
+
+/// Slots that are brought in at once: their lock is taken for some ten microseconds, which is what taking it costs.
+const TAKEN_AT_ONCE: usize = 2048;
+/// Room for so many is kept.
+const TOUCHED_KEPT: usize = 1024;
+/// After so many keys that are new to the state writers are let in: some microseconds.
+const MET_AT_ONCE: usize = 32;
+
+/// What is to be noted about slots whose keys the state has met: slot, note, and whether nobody else counts on the key.
+#[derive(Default)]
+struct Met(RefCell<Vec<(Slot, u32, bool)>>);
+
+impl Met {
+    fn push(&self, slot: Slot, note: u32, sole: bool) {
+        self.0.borrow_mut().push((slot, note, sole));
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.borrow().is_empty()
+    }
+
+    fn note(&self, journal: &mut Journal) {
+        for (slot, note, sole) in self.0.borrow_mut().drain(..) {
+            journal.set_note(slot, note, sole);
+        }
+    }
+}
 
 fn net((incr, decr): (u64, u64)) -> i128 {
     i128::from(incr) - i128::from(decr)
@@ -68,9 +96,12 @@ impl Engine {
                 if pass.as_ref().is_some_and(|pass| journal.settle(pass)) {
                     (pass, left) = (None, journal.unread_len()); // all of it is listed
                 }
-                journal.take_unread(&mut touched);
-                for unread in touched.iter_mut().filter(|unread| unread.note == 0) {
-                    unread.note = meet(journal, core.replica.state_mut(), unread.slot);
+                loop {
+                    let before = touched.len();
+                    journal.take_unread(&mut touched);
+                    if touched.len() == before || touched.len() >= TAKEN_AT_ONCE {
+                        break;
+                    }
                 }
             }
             if touched.is_empty() && pass.is_none() {
@@ -78,6 +109,7 @@ impl Engine {
             }
             left = left.saturating_sub(touched.len());
             let state = core.replica.state_mut();
+            self.meet(state, turn, &mut touched);
             for (n, unread) in touched.iter().enumerate() {
                 let ahead = touched.get(n + AHEAD);
                 if let Some(key) = ahead.and_then(|ahead| KeyId::of_note(ahead.note)) {
@@ -88,7 +120,45 @@ impl Engine {
                 }
             }
         }
+        touched.clear();
+        touched.shrink_to(TOUCHED_KEPT);
         core.touched = touched;
+    }
+
+    /// Slots that were never brought in get their keys' places in the state, and notes of them. Writers are let in
+    /// between: what takes long, the state, is asked without their lock.
+    fn meet(&self, state: &mut State, turn: Option<Turn<'_>>, touched: &mut [Unread]) {
+        let Some(view) = self.slots.get() else {
+            return;
+        };
+        let (met, mut text) = (Met::default(), Vec::new());
+        for group in touched.chunks_mut(MET_AT_ONCE) {
+            let guard = RefCell::new(None);
+            for unread in group.iter_mut().filter(|unread| unread.note == 0) {
+                text.clear();
+                view.copy_key(unread.slot, &mut text);
+                let Ok(key) = std::str::from_utf8(&text) else {
+                    continue;
+                };
+                // Asked for few keys only, and then mostly for many of a group.
+                let find = |key: &str| {
+                    let mut guard = guard.borrow_mut();
+                    let counting = guard.get_or_insert_with(|| self.counting(turn));
+                    let journal = counting.journal.as_mut()?;
+                    met.note(journal);
+                    Some(brought_in(journal, key)?.1)
+                };
+                if let Some((key, known)) = state.intern_own(key, unread.slot.units(), &find) {
+                    unread.note = key.note();
+                    met.push(unread.slot, key.note(), !known);
+                }
+            }
+        }
+        if !met.is_empty()
+            && let Some(journal) = self.counting(turn).journal.as_mut()
+        {
+            met.note(journal);
+        }
     }
 
     /// Keys that others have counted on are not to be read from their slots alone any more. Before the core is let go
@@ -228,14 +298,4 @@ impl Engine {
         let own = own.map(|(_, key)| key);
         Ok(core.replica.state().items(&prefix, own))
     }
-}
-
-/// A slot that was never brought in gets its key's place in the state; gives the note that is on it from now on.
-fn meet(journal: &mut Journal, state: &mut State, slot: Slot) -> u32 {
-    let find = |key: &str| Some(brought_in(journal, key)?.1);
-    let Some((key, known)) = state.intern_own(journal.key(slot), slot.units(), &find) else {
-        return 0;
-    };
-    journal.set_note(slot, key.note(), !known);
-    key.note()
 }

@@ -3,8 +3,8 @@
 use crate::Engine;
 use crdtstats_journal::{Dirty, Slot};
 
-/// Slots taken off the list under one lock: a copy of 64 KiB.
-const TAKEN_AT_ONCE: usize = 1 << 14;
+/// Slots taken off the list under one lock: of new keys the records are looked at, which takes some ten microseconds.
+const TAKEN_AT_ONCE: usize = 1 << 12;
 
 /// Slots that are on no list. Unless they are kept, which the one that holds their nodes does, dropping this lists them
 /// again: after an error, and after a panic of a signer too. Otherwise their counts would stay behind until the store is

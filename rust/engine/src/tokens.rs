@@ -19,6 +19,8 @@ const LINE_WORDS: usize = LINE_HALVES / 2;
 
 /// In a full line one miss out of so many puts an entry in: keys that come once push few out that come often.
 const PATIENCE: u32 = 16;
+/// So many entries for each line are nearly all that fit.
+const CROWDED: usize = WAYS - 1;
 /// So many misses are judged together, and so many of them must have come again. By chance one of [`MARK_MAX`] has.
 const JUDGED: u32 = 1024;
 const AGAIN_MIN: u32 = JUDGED / 4;
@@ -166,6 +168,36 @@ impl Tokens {
         kept.map_or(Token::Forgotten, Token::Kept)
     }
 
+    /// The mark that a key which this token names first is to have; 0 where the token is none.
+    #[inline]
+    pub fn first_mark(&self, token: usize) -> u32 {
+        let place = self.shape.place(token);
+        place.map_or(0, |place| mark_of(place.tag))
+    }
+
+    /// As [`Tokens::offer`], of a token whose key is new and has got [`Tokens::first_mark`]: it cannot have come before.
+    #[inline]
+    pub fn offer_first(&mut self, token: Option<usize>, slot: Slot) -> Token {
+        let Some(token) = token else {
+            self.note_stranger();
+            return Token::Forgotten;
+        };
+        if self.is_skipping() {
+            return Token::Forgotten;
+        }
+        // Only what comes again is kept in a large one.
+        let is_crowded = self.used >= self.lines.lines().len() * CROWDED;
+        let is_left = is_crowded && !(self.misses + 1).is_multiple_of(PATIENCE);
+        if self.is_large() || is_left {
+            // As it would be in a full line, without looking at it.
+            self.misses = self.misses.wrapping_add(u32::from(!self.is_large()));
+            self.strangers = (self.strangers + 1).min(STRANGERS_MAX);
+            self.judge(false);
+            return Token::Forgotten;
+        }
+        self.offer(token, slot, |_| false)
+    }
+
     /// As [`Tokens::offer`], of a token that is kept only where it has left its mark before: no other mark is left.
     pub fn offer_again(
         &mut self,
@@ -232,8 +264,8 @@ impl Tokens {
 
     /// Notes a miss that a larger cache would not have had if the token came again, and grows where there are many.
     fn judge(&mut self, is_again: bool) {
-        for _ in 0..LINES_MOVED {
-            self.split_next();
+        if self.before.is_some() {
+            (0..LINES_MOVED).for_each(|_| self.split_next());
         }
         self.judged += 1;
         self.again += u32::from(is_again);

@@ -25,6 +25,9 @@ unsafe extern "C" {
 /// The child ends by itself, whatever becomes of the test.
 const CHILD_LIFE: Duration = Duration::from_secs(10);
 
+/// So many keys make a journal that has a bringer's thread.
+const LARGE: usize = 100_000;
+
 fn main() {
     let directory = std::env::args_os()
         .nth(1)
@@ -32,10 +35,14 @@ fn main() {
     let open = |number| {
         Journal::create(Path::new(&directory), "me", Generation([number; 16]), 1).expect("create")
     };
-    let (mut journal, other) = (open(1), open(2));
+    let (mut journal, mut other) = (open(1), open(2));
+    for i in 0..LARGE {
+        let key = format!("large/{i}");
+        other.find_or_insert(key.as_bytes()).expect("insert");
+    }
     let slot = journal.find_or_insert(b"a").expect("insert");
     journal.add(slot, Side::Incr, 1).expect("add");
-    // SAFETY: this process has one thread.
+    // SAFETY: the only other thread is the bringer of a journal, and the child waits for nothing of it.
     if unsafe { fork() } == 0 {
         for journal in [&journal, &other] {
             // SAFETY: the fork handler's part: in the child nobody else closes it.

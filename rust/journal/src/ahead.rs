@@ -1,6 +1,5 @@
 //! Looking for many keys at once: what each will read is on its way from memory while others are worked on.
 
-use crate::error::JournalError;
 use crate::journal::Journal;
 use crate::slot::Slot;
 
@@ -46,13 +45,18 @@ impl Journal {
         self.find_mixed(hash.0, key)
     }
 
-    /// As [`Journal::find_or_insert`], of a key whose hash is known and that is not there.
-    ///
-    /// # Errors
-    /// As there.
+    /// As [`Journal::find_hashed`], for callers who insert the key where it is not there: among new keys they mostly need
+    /// not wait for the table.
     #[inline]
-    pub fn insert_hashed(&mut self, hash: KeyHash, key: &[u8]) -> Result<Slot, JournalError> {
-        self.insert(hash.0, key)
+    pub fn find_unless_new(&mut self, hash: KeyHash, key: &[u8]) -> Option<Slot> {
+        if !self.table.may_have(hash.0) {
+            return None;
+        }
+        let found = self.find_mixed(hash.0, key);
+        if found.is_some() {
+            self.table.note_known();
+        }
+        found
     }
 
     /// Has what follows the first cache line of a short record on the way from memory.

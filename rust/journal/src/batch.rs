@@ -1,5 +1,6 @@
 //! Batches: many keys at once, all or nothing, with a cursor that moves in the same step.
 
+use crate::birth::Born;
 use crate::error::JournalError;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -146,7 +147,7 @@ impl Journal {
                     Some(slot) => slot,
                     None => match self.find_mixed(hash, key) {
                         Some(slot) => slot,
-                        None => self.insert(hash, key)?,
+                        None => self.insert(hash, key, Born::EMPTY)?,
                     },
                 };
                 slots.push(slot);
@@ -331,7 +332,7 @@ impl Journal {
                 _ => Ok(slot),
             };
         }
-        let slot = self.append(Kind::Cursor, name.as_bytes(), 0)?;
+        let slot = self.append(Kind::Cursor, name.as_bytes(), 0, Born::EMPTY)?;
         self.cursors.insert(name.to_owned(), slot);
         Ok(slot)
     }
@@ -358,7 +359,9 @@ impl Journal {
         let bytes = intent::body_bytes(capacity).filter(|_| u32::try_from(capacity).is_ok());
         let bytes = bytes.ok_or_else(|| self.too_large())?;
         let text = (capacity as u64).to_le_bytes();
-        let offset = self.append(Kind::Intent, &text, bytes)?.offset();
+        let offset = self
+            .append(Kind::Intent, &text, bytes, Born::EMPTY)?
+            .offset();
         Ok(IntentRecord { offset, capacity })
     }
 }

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use rustix::fs::FlockOperation;
 use rustix::process::Pid;
 
+use crate::birth::Born;
+use crate::bringer::Bringer;
 use crate::error::{AddError, JournalError};
 use crate::file::{self, JournalFile};
 use crate::generation::Generation;
@@ -18,9 +20,7 @@ use crate::map::Map;
 use crate::mix::Mixer;
 use crate::place;
 use crate::queue::Queue;
-use crate::record::{
-    Checksums, KEY_BYTES_MAX, Kind, META_AT, Meta, TEXT_AT, UNREAD, is_same_text, span,
-};
+use crate::record::{Checksums, META_AT, Meta, TEXT_AT, UNREAD, is_same_text};
 use crate::slot::{DECR_AT, INCR_AT, Side, Slot, Slots};
 use crate::table::Table;
 
@@ -52,6 +52,11 @@ pub struct Journal {
     pub(crate) cursors: BTreeMap<String, Slot>,
     pub(crate) intent: Option<IntentRecord>,
     pub(crate) scratch: Vec<Move>,
+    pub(crate) bringer: Option<Bringer>,
+    /// There is no bringer to be had.
+    pub(crate) is_alone: bool,
+    /// Words of the table that the bringer was asked for last.
+    pub(crate) asked_words: usize,
     pub(crate) file: JournalFile,
     replica: String,
     generation: Generation,
@@ -111,6 +116,9 @@ impl Journal {
             cursors: BTreeMap::new(),
             intent: None,
             scratch: Vec::new(),
+            bringer: None,
+            is_alone: false,
+            asked_words: 0,
             file: made,
             replica: replica.to_owned(),
             generation,
@@ -127,13 +135,13 @@ impl Journal {
     /// The slot of a key; a new key gets a record with counts of 0.
     ///
     /// # Errors
-    /// `Key` (empty, longer than [`KEY_BYTES_MAX`], not UTF-8), `Full`, `TooLarge`, `NoMemory`: nothing has changed.
+    /// `Key` (empty, longer than [`crate::KEY_BYTES_MAX`], not UTF-8), `Full`, `TooLarge`, `NoMemory`: nothing has changed.
     #[inline]
     pub fn find_or_insert(&mut self, key: &[u8]) -> Result<Slot, JournalError> {
         let hash = self.mixer.mix(key);
         match self.find_mixed(hash, key) {
             Some(slot) => Ok(slot),
-            None => self.insert(hash, key),
+            None => self.insert(hash, key, Born::EMPTY),
         }
     }
 
@@ -142,7 +150,7 @@ impl Journal {
     /// # Errors
     /// `Full`, `TooLarge`, `NoMemory`: nothing has changed.
     pub fn reserve(&mut self, keys: usize, text_bytes: usize) -> Result<(), JournalError> {
-        self.table.reserve(keys)?;
+        self.make_table_room(keys)?;
         let most = keys.saturating_mul(TEXT_AT + 7).saturating_add(text_bytes);
         self.make_room(most)
     }
@@ -304,7 +312,10 @@ impl Journal {
     pub fn note_flushed(&mut self, section: [u8; 16], sequence: u64) {
         if self.map.bytes(SECTION_AT, 16) != section {
             self.map.store(SEQUENCE_AT, 0);
-            self.map.store_bytes(SECTION_AT, &section);
+            let (words, _) = section.as_chunks::<8>();
+            for (at, word) in (SECTION_AT..).step_by(8).zip(words) {
+                self.map.store(at, u64::from_le_bytes(*word));
+            }
         }
         self.map.store(SEQUENCE_AT, sequence);
     }
@@ -394,53 +405,9 @@ impl Journal {
         is_as_long && is_same_text(self.map.bytes(slot.offset() + TEXT_AT, key.len()), key)
     }
 
-    #[cold]
-    pub(crate) fn insert(&mut self, hash: u64, key: &[u8]) -> Result<Slot, JournalError> {
-        let why = match key.len() {
-            0 => Some("is empty"),
-            1..=KEY_BYTES_MAX => std::str::from_utf8(key).err().map(|_| "is not UTF-8"),
-            _ => Some("is longer"),
-        };
-        if let Some(why) = why {
-            return Err(JournalError::Key {
-                max: KEY_BYTES_MAX,
-                why,
-            });
-        }
-        self.table.reserve(1)?;
-        let slot = self.append(Kind::Key, key, 0)?;
-        self.table.insert(hash, slot);
-        Ok(slot)
-    }
-
-    /// Adds a record with `body` bytes after its text. The store of its meta word is its birth.
-    pub(crate) fn append(
-        &mut self,
-        kind: Kind,
-        text: &[u8],
-        body: usize,
-    ) -> Result<Slot, JournalError> {
-        let bytes = span(text.len()).saturating_add(body);
-        self.make_room(bytes)?;
-        let offset = self.end;
-        let (Some(slot), Ok(text_bytes)) = (Slot::at(offset), u16::try_from(text.len())) else {
-            return Err(self.too_large());
-        };
-        let sum = self.sums.record(offset as u64, kind, text);
-        match kind {
-            Kind::Lane => self.map.skip(offset + bytes), // mapped once more, elsewhere
-            _ => self.map.populate(offset + bytes),
-        }
-        self.map.store_bytes(offset + TEXT_AT, text);
-        self.map
-            .store(offset + META_AT, Meta::new(sum, text_bytes, kind).0);
-        self.end = offset + bytes;
-        Ok(slot)
-    }
-
     /// Reserves and maps so that `bytes` more fit.
     #[inline]
-    fn make_room(&mut self, bytes: usize) -> Result<(), JournalError> {
+    pub(crate) fn make_room(&mut self, bytes: usize) -> Result<(), JournalError> {
         if bytes <= self.map.mapped() - self.end {
             return Ok(());
         }
@@ -476,7 +443,11 @@ impl Drop for Journal {
         // In a fork the descriptor is the fork handler's: its number may be somebody else's by now. Never close it there.
         if rustix::process::getpid() != self.maker {
             std::mem::forget(Arc::clone(&self.file.file));
+            // So is its thread, which may have been in the middle of anything.
+            std::mem::forget(self.bringer.take());
+            return;
         }
+        self.stop_bringer();
     }
 }
 

@@ -113,6 +113,43 @@ fn a_batch_and_its_cursor_move_whole_wherever_death_strikes() {
 }
 
 #[test]
+fn a_key_is_born_with_its_count_or_not_at_all() {
+    let directory = Directory::new("born");
+    let keys = [
+        "x",
+        "four",
+        "eight888",
+        "a longer key/with parts",
+        "ünï/çode",
+    ];
+    let work = |journal: &mut Journal| {
+        for (n, key) in keys.iter().enumerate() {
+            let side = if n % 2 == 0 { Side::Incr } else { Side::Decr };
+            let hash = journal.hash(key.as_bytes());
+            journal
+                .insert_counted(hash, key, (side, 7 + n as u64), 5)
+                .unwrap();
+        }
+    };
+    let mut stores = 0;
+    loop {
+        let ((counts, _), died) = die_after(&directory, stores, work);
+        for (n, key) in keys.iter().enumerate() {
+            let count = 7 + n as u64;
+            let whole = if n % 2 == 0 { (count, 0) } else { (0, count) };
+            let is_born = n < counts.len();
+            let expected = is_born.then_some(&whole);
+            assert_eq!(counts.get(*key), expected, "after {stores} stores");
+        }
+        if !died {
+            break;
+        }
+        stores += 1;
+    }
+    assert!(stores > 15, "{stores}");
+}
+
+#[test]
 fn single_counts_are_there_up_to_the_store_that_was_last() {
     let directory = Directory::new("single");
     let work = |journal: &mut Journal| {

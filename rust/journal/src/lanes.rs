@@ -13,6 +13,7 @@ use std::os::fd::AsFd;
 
 use rustix::fs::Advice;
 
+use crate::birth::Born;
 use crate::error::JournalError;
 use crate::journal::Journal;
 use crate::lane::{LANE_TEXT_BYTES, Shape};
@@ -160,7 +161,9 @@ impl Journal {
         let (Some(body), Some(units_at)) = (shape.body_bytes(), shape.units_at()) else {
             return Err(self.too_large());
         };
-        let offset = self.append(Kind::Lane, &shape.encode(), body)?.offset();
+        let offset = self
+            .append(Kind::Lane, &shape.encode(), body, Born::EMPTY)?
+            .offset();
         if is_huge {
             // Small pages that were read ahead there would stay.
             let bytes = std::num::NonZeroU64::new((count * size_of::<u64>()) as u64);
@@ -173,7 +176,7 @@ impl Journal {
             // At once: what is read ahead near it would take its place in small pages.
             cells.advise_huge(place);
             cells.skip(place);
-            cells.populate(all * size_of::<u64>());
+            cells.populate(all * size_of::<u64>(), false);
         }
         let bytes = count * size_of::<u32>();
         let units = (units_at..units_at + bytes).step_by(CELLS_MIN * size_of::<u32>());

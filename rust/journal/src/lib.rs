@@ -26,8 +26,11 @@ compile_error!(
 
 mod ahead;
 mod batch;
+mod birth;
+mod bringer;
 mod error;
 mod file;
+mod filter;
 mod generation;
 mod header;
 mod intent;

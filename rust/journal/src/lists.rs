@@ -2,8 +2,9 @@
 //! writes down about a key, which says how it can be read, and the mark of who named it.
 
 use crate::journal::Journal;
+use crate::queue::{Piece, Run};
 use crate::record::{
-    DIRTY, DIRTY_DECR, DIRTY_INCR, MARK_SHIFT, META_AT, Meta, NOTE_AT, SOLE, UNREAD,
+    DIRTY, DIRTY_DECR, DIRTY_INCR, MARK_SHIFT, META_AT, Meta, NOTE_AT, SOLE, UNREAD, span,
 };
 use crate::slot::{Dirty, Slot, Unread};
 
@@ -16,7 +17,11 @@ const AHEAD: usize = 32;
 impl Journal {
     /// Takes the oldest slots off the unread list, about a thousand at most; none when it is empty.
     pub fn take_unread(&mut self, out: &mut Vec<Unread>) {
-        let piece = self.unread.take();
+        let piece = match self.unread.take() {
+            Piece::Items(items) => items,
+            // Born with their counts: there was nothing before.
+            Piece::Run(run) => self.records(run).map(|slot| (slot, (0, 0))).collect(),
+        };
         out.reserve(piece.len());
         self.prefetch_ahead(piece.iter().map(|(slot, _)| *slot), |journal, n, slot| {
             let before = piece.get(n).map_or((0, 0), |(_, before)| *before);
@@ -36,7 +41,10 @@ impl Journal {
     pub fn take_dirty(&mut self, count: usize, out: &mut Vec<Slot>) {
         let until = out.len().saturating_add(count);
         while out.len() < until && !self.dirty.is_empty() {
-            out.extend_from_slice(&self.dirty.take());
+            match self.dirty.take() {
+                Piece::Items(items) => out.extend_from_slice(&items),
+                Piece::Run(run) => out.extend(self.records(run)),
+            }
         }
     }
 
@@ -162,6 +170,26 @@ impl Journal {
         let is_first = self.dirty.is_empty();
         self.dirty.push(slot);
         is_first
+    }
+
+    /// Puts the last record, which was born with a count and the flags of one, on the lists. True where it is the first
+    /// one of the dirty list.
+    #[inline]
+    pub(crate) fn list_born(&mut self, slot: Slot) -> bool {
+        let (from, to) = (slot.offset(), self.end);
+        self.unread.push_record(from, to, (slot, (0, 0)));
+        let is_first = self.dirty.is_empty();
+        self.dirty.push_record(from, to, slot);
+        is_first
+    }
+
+    fn records(&self, run: Run) -> impl Iterator<Item = Slot> {
+        let mut offset = run.from;
+        (0..run.count).filter_map(move |_| {
+            let slot = Slot::at(offset)?;
+            offset += span(self.meta(slot)?.text_bytes());
+            Some(slot)
+        })
     }
 
     fn set_flags(&mut self, slot: Slot, flags: u64) {

@@ -23,6 +23,8 @@ pub(crate) const ADDRESS_BYTES_MAX: usize = 32 << 30;
 const POPULATED_BYTES: usize = 256 << 10;
 /// Of a huge page.
 pub(crate) const HUGE_BYTES: usize = 2 << 20;
+/// The file is mapped by multiples of this, which every page size divides.
+const PAGE_BYTES_MAX: usize = 64 << 10;
 /// Below this (a tight `ulimit -v`) there is no sense in trying.
 const ADDRESS_BYTES_MIN: usize = 64 << 20;
 
@@ -62,6 +64,28 @@ impl Region {
     }
 }
 
+impl Region {
+    /// Has the kernel bring pages, as if they were written to.
+    fn bring(&self, from: usize, to: usize) {
+        let to = to.min(self.mapped.load(Ordering::Acquire));
+        if from >= to {
+            return;
+        }
+        let from = from - from % PAGE_BYTES_MAX;
+        // SAFETY: `from < to <= mapped`: inside the mapped part.
+        let start = unsafe { self.base.add(from) };
+        // A kernel that does not know it brings pages one by one, when they are used.
+        // SAFETY: the range is mapped as long as `self` lives, and the advice changes no byte of it.
+        let _ = unsafe {
+            rustix::mm::madvise(
+                start.as_ptr().cast::<c_void>(),
+                to - from,
+                Advice::LinuxPopulateWrite,
+            )
+        };
+    }
+}
+
 impl Drop for Region {
     fn drop(&mut self) {
         // A fork does not inherit the mapping (MADV_DONTFORK): something else may be at these addresses by now.
@@ -78,8 +102,10 @@ pub(crate) struct Map {
     region: Arc<Region>,
     /// A copy of the region's, so that the hot path needs no atomic.
     mapped: usize,
-    /// Up to here pages are there already.
+    /// Up to here pages were asked for.
     populated: usize,
+    /// When so many of these bytes are left, the next ones are asked for.
+    ahead: usize,
     /// Tests only: how many stores are left until the process "dies"; later ones are lost.
     #[cfg(test)]
     pub(crate) stores_left: StoresLeft,
@@ -115,6 +141,7 @@ impl Map {
                         region: Arc::new(region),
                         mapped: 0,
                         populated: 0,
+                        ahead: 0,
                         #[cfg(test)]
                         stores_left: StoresLeft::default(),
                     });
@@ -193,32 +220,29 @@ impl Map {
     }
 
     /// Has the kernel bring pages up to an offset, and some more: many at once take it half the time.
+    /// Whether pages up to an offset, and some more behind it, were asked for.
     #[inline]
-    pub(crate) fn populate(&mut self, to: usize) {
-        if to > self.populated {
-            self.populate_next(to);
-        }
+    pub(crate) fn is_populated(&self, to: usize) -> bool {
+        to + self.ahead <= self.populated
     }
 
+    /// Has the kernel bring pages up to an offset, and some more: many at once take it half the time. The next ones will
+    /// be asked for when `ahead` bytes of them are left. The pages that somebody else is to bring, if any.
     #[cold]
-    fn populate_next(&mut self, to: usize) {
-        let end = to.next_multiple_of(POPULATED_BYTES).min(self.mapped);
-        if end <= self.populated {
-            return;
+    pub(crate) fn populate(&mut self, to: usize, ahead: bool) -> Option<(usize, usize)> {
+        let (from, kept) = (self.populated, if ahead { POPULATED_BYTES } else { 0 });
+        let end = (to + kept)
+            .next_multiple_of(POPULATED_BYTES)
+            .min(self.mapped);
+        if end <= from {
+            return None; // all of the file that there is
         }
-        // SAFETY: `populated < end <= mapped`: inside the mapped part.
-        let start = unsafe { self.region.base.add(self.populated) };
-        let bytes = end - self.populated;
-        // A kernel that does not know it brings pages one by one, when they are used.
-        // SAFETY: the range is mapped, and the advice changes no byte of it.
-        let _ = unsafe {
-            rustix::mm::madvise(
-                start.as_ptr().cast::<c_void>(),
-                bytes,
-                Advice::LinuxPopulateWrite,
-            )
-        };
-        self.populated = end;
+        (self.populated, self.ahead) = (end, kept);
+        if ahead {
+            return Some((from, end));
+        }
+        self.region.bring(from, end);
+        None
     }
 
     /// The word at an offset; `None` outside of the mapped part and where unaligned.
@@ -270,29 +294,25 @@ impl Map {
         }
     }
 
-    /// Stores bytes at a multiple of 4: as words, the last one filled up with zeros.
-    pub(crate) fn store_bytes(&mut self, offset: usize, bytes: &[u8]) {
-        let (mut at, mut bytes) = (offset, bytes);
-        if !offset.is_multiple_of(8) {
-            let (first, rest) = bytes.split_at(bytes.len().min(4));
-            let mut half = [0; 4];
-            for (to, from) in half.iter_mut().zip(first) {
-                *to = *from;
-            }
-            self.store_half(at, u32::from_le_bytes(half));
-            (at, bytes) = (at + 4, rest);
-        }
-        let (words, tail) = bytes.as_chunks::<8>();
+    /// Stores a text that nobody knows of yet, 4 bytes behind a multiple of 8: by words, the rest of the first and of the
+    /// last one zeros.
+    #[inline]
+    pub(crate) fn store_text(&mut self, offset: usize, text: &[u8]) {
+        let first = text.first_chunk::<4>().copied();
+        let first = first.map_or_else(|| word_of(text) as u32, u32::from_le_bytes);
+        self.store(offset - 4, u64::from(first) << 32);
+        let mut at = offset + 4;
+        let (words, tail) = text.get(4..).unwrap_or(&[]).as_chunks::<8>();
         for word in words {
             self.store(at, u64::from_le_bytes(*word));
             at += 8;
         }
         if !tail.is_empty() {
-            let mut word = [0; 8];
-            for (to, from) in word.iter_mut().zip(tail) {
-                *to = *from;
-            }
-            self.store(at, u64::from_le_bytes(word));
+            let last = text.last_chunk::<8>().map(|last| {
+                let others = u64::BITS - 8 * tail.len() as u32;
+                u64::from_le_bytes(*last) >> others
+            });
+            self.store(at, last.unwrap_or_else(|| word_of(tail)));
         }
     }
 
@@ -368,6 +388,11 @@ impl StoresLeft {
         left > 0
     }
 }
+/// Less than eight bytes as a word.
+fn word_of(bytes: &[u8]) -> u64 {
+    let shifted = bytes.iter().rev();
+    shifted.fold(0, |word, byte| word << 8 | u64::from(*byte))
+}
 
 /// Keeps a range out of forked children: a child must not keep the journal's lock alive, nor count in it.
 fn dont_fork(start: NonNull<u8>, bytes: usize) -> io::Result<()> {
@@ -395,6 +420,11 @@ impl View {
         self.region
             .word(offset, mapped)
             .map(|word| word.load(Ordering::Acquire))
+    }
+
+    /// Has the kernel bring pages.
+    pub(crate) fn bring(&self, from: usize, to: usize) {
+        self.region.bring(from, to);
     }
 
     /// All words that are mapped now. To store in them is for those who have the journal by `&mut`.

@@ -11,7 +11,7 @@ use crate::error::JournalError;
 use crate::map::prefetch_word;
 
 /// What is smaller gets ordinary pages, so that small stores stay small.
-const HUGE_BYTES_MIN: usize = 4 << 20;
+const HUGE_BYTES_MIN: usize = 2 << 20;
 
 /// Half words of a cache line of the processor.
 pub const LINE_HALVES: usize = 16;
@@ -60,6 +60,22 @@ impl Words {
             };
         }
         Ok(Self { base, count })
+    }
+
+    /// Has the kernel bring all of it now.
+    pub(crate) fn bring(&self) {
+        let bytes = self.count * size_of::<u64>();
+        if bytes == 0 {
+            return;
+        }
+        // SAFETY: the range is our own mapping, and the advice changes no byte of it.
+        let _ = unsafe {
+            rustix::mm::madvise(
+                self.base.as_ptr().cast::<c_void>(),
+                bytes,
+                Advice::LinuxPopulateWrite,
+            )
+        };
     }
 
     /// None.

@@ -71,6 +71,24 @@ fn amount(u: &mut Unstructured<'_>) -> arbtest::arbitrary::Result<u64> {
     })
 }
 
+/// A new key that is counted on as it is inserted.
+fn born(journal: &mut Journal, model: &mut Model, key: &str, n: u64, is_incr: bool) {
+    let side = if is_incr { Side::Incr } else { Side::Decr };
+    let hash = journal.hash(key.as_bytes());
+    let was_clean = model.dirty.is_empty();
+    let (slot, is_first) = journal.insert_counted(hash, key, (side, n), 3).unwrap();
+    assert_eq!(is_first, was_clean && n > 0);
+    assert_eq!(
+        (journal.find(key.as_bytes()), journal.key(slot)),
+        (Some(slot), key)
+    );
+    assert!(journal.has_mark(slot, 3));
+    let held = if is_incr { (n, 0) } else { (0, n) };
+    assert_eq!(journal.read(slot), held);
+    model.move_slot(slot, (0, 0), (n > 0 && is_incr, n > 0 && !is_incr));
+    model.counts.insert(key.to_owned(), held);
+}
+
 fn step(
     u: &mut Unstructured<'_>,
     journal: &mut Journal,
@@ -79,6 +97,13 @@ fn step(
     match u.int_in_range(0..=9)? {
         0..=3 => {
             let (key, n, is_incr) = (key(u)?, amount(u)?, u.arbitrary::<bool>()?);
+            let hash = journal.hash(key.as_bytes());
+            let known = journal.find_unless_new(hash, key.as_bytes());
+            assert_eq!(known, journal.find(key.as_bytes()));
+            if known.is_none() && u.arbitrary()? {
+                born(journal, model, &key, n, is_incr);
+                return Ok(());
+            }
             let slot = journal.find_or_insert(key.as_bytes()).unwrap();
             assert_eq!(
                 (journal.find(key.as_bytes()), journal.key(slot)),

@@ -5,8 +5,12 @@
 //! time, such as whoever holds Python's interpreter lock: it raises a flag by a plain store, looks whether somebody
 //! else is inside, and goes. *Others* (the flusher, readers without the interpreter lock) exclude each other by a
 //! compare-and-swap, then have the kernel put a full barrier into every running thread (`membarrier`, about a
-//! microsecond), and look at the turn's flag. It is Dekker's algorithm with the whole price on one side. Where the
-//! kernel has no such call both sides pay.
+//! microsecond; ten times as long in a virtual machine), and look at the turn's flag. It is Dekker's algorithm with the
+//! whole price on one side. Where the kernel has no such call both sides pay.
+//!
+//! The turn does not wait for the kernel. Of the others, the one that is next raises a flag before the kernel's barrier
+//! and another one behind it, and goes in after the second. The turn looks at the first; while that is up it pays for a
+//! barrier of its own and waits only where it sees the second one.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
 
@@ -15,6 +19,7 @@ mod sync;
 mod waiting;
 
 use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{Ordering, compiler_fence};
 use sync::{AtomicBool, Cell, CellMut, fence};
@@ -44,7 +49,9 @@ pub struct ShortLock<T> {
     turn_inside: AtomicBool,
     /// The turn waits for the others: no further one of them goes in before it.
     turn_waits: AtomicBool,
-    /// One of the others is inside, or about to be.
+    /// One of the others is inside, or will be: every turn from the kernel's barrier on looks at the next flag.
+    other_comes: AtomicBool,
+    /// One of the others is inside, or about to look whether it may be.
     other_inside: AtomicBool,
     /// The kernel puts barriers into other threads.
     one_sided: bool,
@@ -61,6 +68,7 @@ impl<T> ShortLock<T> {
         ShortLock {
             turn_inside: AtomicBool::new(false),
             turn_waits: AtomicBool::new(false),
+            other_comes: AtomicBool::new(false),
             other_inside: AtomicBool::new(false),
             one_sided: barrier::register(),
             value: Cell::new(value),
@@ -74,7 +82,7 @@ impl<T> ShortLock<T> {
             waiting.wait();
         }
         while self
-            .other_inside
+            .other_comes
             .compare_exchange_weak(false, true, Ordering::Acquire, Ordering::Relaxed)
             .is_err()
         {
@@ -85,12 +93,15 @@ impl<T> ShortLock<T> {
         } else {
             fence(Ordering::SeqCst);
         }
+        self.other_inside.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
         while self.turn_inside.load(Ordering::Acquire) {
             waiting.wait();
         }
         ShortGuard {
-            value: self.value.get(),
+            value: ManuallyDrop::new(self.value.get()),
             inside: &self.other_inside,
+            comes: Some(&self.other_comes),
         }
     }
 
@@ -99,12 +110,13 @@ impl<T> ShortLock<T> {
     pub fn lock_in_turn(&self, _turn: Turn<'_>) -> ShortGuard<'_, T> {
         self.turn_inside.store(true, Ordering::Relaxed);
         self.barrier_of_turn();
-        if self.other_inside.load(Ordering::Acquire) {
+        if self.other_comes.load(Ordering::Acquire) {
             self.wait_in_turn();
         }
         ShortGuard {
-            value: self.value.get(),
+            value: ManuallyDrop::new(self.value.get()),
             inside: &self.turn_inside,
+            comes: None,
         }
     }
 
@@ -119,6 +131,10 @@ impl<T> ShortLock<T> {
 
     #[cold]
     fn wait_in_turn(&self) {
+        fence(Ordering::SeqCst);
+        if !self.other_inside.load(Ordering::Acquire) {
+            return; // it will see our flag
+        }
         self.turn_waits.store(true, Ordering::Relaxed);
         let mut waiting = Waiting::default();
         loop {
@@ -128,7 +144,7 @@ impl<T> ShortLock<T> {
                 waiting.wait();
             }
             self.turn_inside.store(true, Ordering::Relaxed);
-            self.barrier_of_turn();
+            fence(Ordering::SeqCst);
             if !self.other_inside.load(Ordering::Acquire) {
                 break;
             }
@@ -139,8 +155,10 @@ impl<T> ShortLock<T> {
 
 /// The section: ends when this is dropped.
 pub struct ShortGuard<'a, T> {
-    value: CellMut<T>,
+    /// Its access ends before the first flag goes down.
+    value: ManuallyDrop<CellMut<T>>,
     inside: &'a AtomicBool,
+    comes: Option<&'a AtomicBool>,
 }
 
 impl<T> Deref for ShortGuard<'_, T> {
@@ -149,7 +167,7 @@ impl<T> Deref for ShortGuard<'_, T> {
     #[inline]
     fn deref(&self) -> &T {
         // SAFETY: this guard is the only one.
-        unsafe { self.value.deref() }
+        unsafe { CellMut::deref(&self.value) }
     }
 }
 
@@ -157,14 +175,19 @@ impl<T> DerefMut for ShortGuard<'_, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
         // SAFETY: this guard is the only one.
-        unsafe { self.value.deref() }
+        unsafe { CellMut::deref(&self.value) }
     }
 }
 
 impl<T> Drop for ShortGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
+        // SAFETY: nobody uses it after this.
+        unsafe { ManuallyDrop::drop(&mut self.value) };
         self.inside.store(false, Ordering::Release);
+        if let Some(comes) = self.comes {
+            comes.store(false, Ordering::Release);
+        }
     }
 }
 

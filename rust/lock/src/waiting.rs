@@ -1,9 +1,9 @@
 //! Sections are short: who waits first spins, then lets others run, then naps.
 
 #[cfg(not(loom))]
-const SPINS: u32 = 64;
+const SPINS: u32 = 1024;
 #[cfg(not(loom))]
-const YIELDS: u32 = 64;
+const YIELDS: u32 = 256;
 #[cfg(not(loom))]
 const NAP: std::time::Duration = std::time::Duration::from_micros(20);
 
