@@ -94,6 +94,8 @@ def test_objects_that_nobody_else_holds_are_let_go_of_while_the_store_counts(tmp
     with crdtstats.open(tmp_path / "stats.d", flush_interval_s=0.05) as stats:
         stats.increment("other")
         before = sys.getallocatedblocks()
+        if before == 0:
+            pytest.skip("with PYTHONMALLOC=malloc the interpreter does not count its blocks")
         keys = [f"held/{n}" for n in range(MANY)]
         for _ in range(8):
             for key in keys:
