@@ -75,7 +75,7 @@ def test_threads_on_many_ids_lose_nothing(stats: CRDTStatsStore) -> None:
     def read() -> None:
         last = 0
         for n in range(rounds):
-            assert stats.get("k/20") <= 4 * rounds
+            assert stats.get("k/20") <= 7 * rounds  # what counts it down may come last
             odd = stats.get("k/19999")  # which only goes up
             assert odd >= last
             last = odd

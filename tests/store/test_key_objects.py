@@ -82,10 +82,12 @@ def test_a_store_lets_go_of_the_objects(tmp_path: Path, way: str) -> None:
             stats.get(key)
     stats.update(keys)
     counter = stats.counter(keys[0])
+    del key
     if way == "close":
         stats.close()
-    del stats, counter, key
-    gc.collect()
+    else:
+        del stats, counter
+        gc.collect()
     assert [sys.getrefcount(key) for key in keys] == before
 
 
@@ -111,6 +113,34 @@ def test_objects_that_nobody_else_holds_are_let_go_of_while_the_store_counts(tmp
         for key in keys:
             stats.increment(key)
         assert stats.total("held") == 8 * MANY + len(keys)
+
+
+def test_letting_go_of_a_key_may_run_code_that_empties_the_list_being_counted(tmp_path: Path) -> None:
+    batch: list[str] = []
+
+    class Key(str):
+        __slots__ = ()
+
+        def __del__(self) -> None:
+            batch.clear()
+
+    keys = [Key(f"k/{n}") for n in range(MANY)]
+    with crdtstats.open(tmp_path / "stats.d") as stats:
+        for _ in range(8):
+            for key in keys:
+                stats.increment(key)
+        again = [f"again/{n}" for n in range(2000)]
+        for key in again:
+            stats.increment(key)
+        del keys, key
+        for first in range(0, len(again), 64):
+            # These are kept now, and the lines looked over for them hold keys that are nobody else's.
+            batch += [*again[first : first + 64], f"\ud800{first}"]
+            with pytest.raises(UsageError, match="UTF-8"):
+                stats.update(batch)
+            batch.clear()
+        assert stats.total("k") == 8 * MANY
+        assert stats.total("again") == len(again)
 
 
 def test_one_text_in_many_objects_is_one_key(tmp_path: Path) -> None:

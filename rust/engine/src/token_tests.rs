@@ -222,3 +222,17 @@ fn what_is_no_address_is_not_kept() {
     }
     caller.settle();
 }
+
+#[test]
+fn misses_are_counted_beyond_their_last_number() {
+    let mut caller = Caller::default();
+    caller.pass(40_000);
+    caller.tokens.misses = u32::MAX;
+    for n in 40_000..40_100 {
+        let token = token(n);
+        let offered = caller.tokens.offer_first(Some(token), slot(n));
+        caller.hold(token, offered);
+        caller.count(n, token);
+    }
+    caller.settle();
+}

@@ -36,8 +36,8 @@ const SKIPPED: u32 = 8;
 
 /// Lines that a caller looks over at once, for [`Tokens::sweep`]: 1,792 entries.
 pub(crate) const SWEPT_LINES: usize = 256;
-/// A grown cache is looked over once in so many rounds.
-const ROUNDS: usize = 16;
+/// A grown cache is looked over once in so many rounds: of the largest one 16 slices in each.
+const ROUNDS: usize = 64;
 
 /// What became of a token that was offered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -187,7 +187,7 @@ impl Tokens {
         }
         // Only what comes again is kept in a large one.
         let is_crowded = self.used >= self.lines.lines().len() * CROWDED;
-        let is_left = is_crowded && !(self.misses + 1).is_multiple_of(PATIENCE);
+        let is_left = is_crowded && !self.misses.wrapping_add(1).is_multiple_of(PATIENCE);
         if self.is_large() || is_left {
             // As it would be in a full line, without looking at it.
             self.misses = self.misses.wrapping_add(u32::from(!self.is_large()));

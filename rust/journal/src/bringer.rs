@@ -4,8 +4,11 @@
 //! It changes no byte: what it does is advice for pages that are mapped, and a table that nobody knows. So nothing
 //! depends on when, or whether, it comes to do it; a writer that is faster has its pages brought when it uses them.
 //! It has the priority of any thread: with a lower one it would be stopped while it holds what the kernel makes others
-//! wait for. It begins with the first request, sleeps without a timeout, and is waited for when the journal goes. A forked child
-//! has no such thread, and must not touch what it shares.
+//! wait for. It begins with the first request, sleeps without a timeout, and is waited for when the journal goes. A forked
+//! child has no such thread, and must not touch what it shares.
+//!
+//! The next table is there, zeroed, from the last thirty-second part of the one before on; a store that stops growing just
+//! then keeps both.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
@@ -71,7 +74,8 @@ impl Bringer {
         desk.made.take()
     }
 
-    /// Ends the thread. Cost: until it has done what it is at, some milliseconds for a large table.
+    /// Ends the thread. Cost: until it has done what it is at, some milliseconds; a tenth of a second for
+    /// the table of ten million keys.
     pub(crate) fn stop(self) {
         self.shared.desk().stops = true;
         self.shared.bell.notify_one();
@@ -101,6 +105,11 @@ impl Shared {
                 desk = self.desk();
                 if desk.table == Some(words) {
                     (desk.table, desk.made) = (None, made);
+                } else {
+                    // To unmap it may take long, and a writer may wait for the desk.
+                    drop(desk);
+                    drop(made);
+                    desk = self.desk();
                 }
             } else {
                 desk = self.bell.wait(desk).unwrap_or_else(PoisonError::into_inner);

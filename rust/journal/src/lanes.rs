@@ -129,7 +129,7 @@ impl Journal {
         let failed = |what, error| JournalError::io(what, &path, error);
         let mut cells = match self.lanes.cells.take() {
             Some(cells) => cells,
-            None => Map::reserve_most(CELL_ADDRESS_BYTES_MAX)
+            None => Map::reserve_most(CELL_ADDRESS_BYTES_MAX.min(self.map.limit() / 4))
                 .map_err(|error| failed("reserve addresses for cells of", error))?,
         };
         #[cfg(test)]
@@ -161,9 +161,8 @@ impl Journal {
         let (Some(body), Some(units_at)) = (shape.body_bytes(), shape.units_at()) else {
             return Err(self.too_large());
         };
-        let offset = self
-            .append(Kind::Lane, &shape.encode(), body, Born::EMPTY)?
-            .offset();
+        // The record comes after the mapping: one whose cells could not be mapped would take its place for nothing.
+        self.make_room(span(LANE_TEXT_BYTES).saturating_add(body))?;
         if is_huge {
             // Small pages that were read ahead there would stay.
             let bytes = std::num::NonZeroU64::new((count * size_of::<u64>()) as u64);
@@ -172,6 +171,9 @@ impl Journal {
         cells
             .extend_from(self.file.file.as_fd(), cells_at, all * size_of::<u64>())
             .map_err(|error| JournalError::io("map cells of", &self.file.path, error))?;
+        let offset = self
+            .append(Kind::Lane, &shape.encode(), body, Born::EMPTY)?
+            .offset();
         if is_huge {
             // At once: what is read ahead near it would take its place in small pages.
             cells.advise_huge(place);

@@ -15,7 +15,7 @@ pub const MARK_MAX: u32 = 15;
 const AHEAD: usize = 32;
 
 impl Journal {
-    /// Takes the oldest slots off the unread list, about a thousand at most; none when it is empty.
+    /// Takes the oldest slots off the unread list, some hundreds at most; none when it is empty.
     pub fn take_unread(&mut self, out: &mut Vec<Unread>) {
         let piece = match self.unread.take() {
             Piece::Items(items) => items,

@@ -62,9 +62,7 @@ impl Region {
         // texts, which are stored before anybody knows of their record.
         Some(unsafe { AtomicU32::from_ptr(self.base.add(offset).cast().as_ptr()) })
     }
-}
 
-impl Region {
     /// Has the kernel bring pages, as if they were written to.
     fn bring(&self, from: usize, to: usize) {
         let to = to.min(self.mapped.load(Ordering::Acquire));
@@ -219,7 +217,6 @@ impl Map {
         self.populated = self.populated.max(to);
     }
 
-    /// Has the kernel bring pages up to an offset, and some more: many at once take it half the time.
     /// Whether pages up to an offset, and some more behind it, were asked for.
     #[inline]
     pub(crate) fn is_populated(&self, to: usize) -> bool {

@@ -104,7 +104,7 @@ impl<T> Queue<T> {
         full + self.last.len() + self.run.count
     }
 
-    /// Takes the oldest piece: as many items as there are, a thousand at most. Cost: constant.
+    /// Takes the oldest piece: as many items as there are, 512 at most. Cost: constant.
     pub(crate) fn take(&mut self) -> Piece<T> {
         match self.full.pop_front() {
             Some(piece) => piece,

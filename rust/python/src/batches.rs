@@ -118,7 +118,7 @@ pub fn count(
         ));
     }
     if let (Some(turn), None) = (turn(py), &cursor) {
-        // A list that is nobody else's for the length of the call: no key of it needs to be held.
+        // A list that is nobody else's until something is let go of: no key of it needs to be held.
         if amounts.is_none()
             && let Ok(list) = batch.cast_exact::<PyList>()
         {
@@ -163,14 +163,8 @@ fn add_tokens(
         let _quiet = NoCollection::new(py);
         engine.add_tokens(turn, tokens, amounts, &Objects(py), &mut kept)
     };
-    let lines = kept.kept.len();
-    // SAFETY: all tokens are addresses of objects that live; what is dropped was kept by this call or an earlier one.
-    unsafe {
-        kept.kept.into_iter().for_each(|token| hold(py, token));
-        kept.dropped.into_iter().for_each(|token| let_go(py, token));
-    }
-    let_go_of_dead(py, engine, lines);
-    added.map_err(|refused| match refused {
+    // Before anything is let go of: that may run code of a key's class, and the list may be another one after it.
+    let added = added.map_err(|refused| match refused {
         Refused::Engine(error) => engine_error(py, error),
         Refused::Key(token) => {
             // SAFETY: as in `Objects::text`.
@@ -180,7 +174,16 @@ fn add_tokens(
                 Ok(_) => usage(py, "a key changed while it was read"),
             }
         }
-    })
+    });
+    let lines = kept.kept.len();
+    // SAFETY: all tokens are addresses of objects that live, until the first one is let go of; what is dropped was kept by
+    // this call or an earlier one.
+    unsafe {
+        kept.kept.into_iter().for_each(|token| hold(py, token));
+        kept.dropped.into_iter().for_each(|token| let_go(py, token));
+    }
+    let_go_of_dead(py, engine, lines);
+    added
 }
 
 fn lines_of<'py>(

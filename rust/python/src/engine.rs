@@ -2,7 +2,7 @@
 
 use crate::blocks::Block;
 use crate::errors::{closed, data, internal, overflow, remote, unavailable, usage};
-use crate::keys::let_go_of_some_dead;
+use crate::keys::{let_go, let_go_of_some_dead};
 use crate::leftover::Leftover;
 use crate::memory;
 use crate::process::Guarded;
@@ -234,7 +234,7 @@ impl Engine {
         first: bool,
     ) -> PyResult<Option<FlushPlan>> {
         if first && !hurried {
-            let_go_of_some_dead(py, &self.engine);
+            let_go_of_some_dead(py, &self.engine); // of the store's own flushes: nobody waits
         }
         let found = with_signer(signer, |signer| {
             self.engine.begin_flush(signer, hurried, first)
@@ -432,8 +432,13 @@ impl Engine {
 
     fn finish(&self, py: Python<'_>, durable: bool) -> PyResult<()> {
         self.journal.release();
-        py.detach(|| self.engine.finish(durable))
-            .map_err(|error| engine_error(py, error))
+        let finished = py.detach(|| self.engine.finish(durable));
+        // It counts no more, so it needs no key's object any more.
+        for token in self.engine.take_tokens() {
+            // SAFETY: it was held when it was kept, and the engine gives it back once.
+            unsafe { let_go(py, token) };
+        }
+        finished.map_err(|error| engine_error(py, error))
     }
 
     /// Wake whoever is in `wait`.

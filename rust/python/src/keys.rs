@@ -6,6 +6,7 @@ use crdtstats_engine::{Engine, Token};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
+use std::time::Duration;
 
 /// References to a `str` that only its caller's stack and this call hold: it will not come again.
 const TEMPORARY_REFERENCES: isize = 1;
@@ -89,11 +90,14 @@ pub fn let_go_of_dead(py: Python<'_>, engine: &Engine, lines: usize) {
     unsafe { dropped.into_iter().for_each(|token| let_go(py, token)) };
 }
 
-/// As [`let_go_of_dead`], of a part of all: after a flush. Others have the interpreter between two slices.
+/// Between two slices others get the interpreter: who waits for it needs a moment to take it.
+const PAUSE: Duration = Duration::from_micros(50);
+
+/// As [`let_go_of_dead`], of a part of all, where nobody waits.
 pub fn let_go_of_some_dead(py: Python<'_>, engine: &Engine) {
     for _ in 0..turn(py).map_or(0, |turn| engine.token_sweeps(turn)) {
         let_go_of_dead(py, engine, usize::MAX);
-        py.detach(|| ());
+        py.detach(|| std::thread::sleep(PAUSE));
     }
 }
 
