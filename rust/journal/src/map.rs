@@ -449,27 +449,32 @@ impl View {
     }
 }
 
+/// The caches that a line is fetched into: all, or all but the first.
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64::{_MM_HINT_T0 as NEAR, _MM_HINT_T1 as FAR};
+#[cfg(not(target_arch = "x86_64"))]
+const NEAR: i32 = 0;
+#[cfg(not(target_arch = "x86_64"))]
+const FAR: i32 = 1;
+
 /// Asks the processor to fetch the line of a word.
 #[inline]
 pub(crate) fn prefetch_word(word: *const u64) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a prefetch has no effect on memory, whatever the address.
-    unsafe {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(word.cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = word;
+    prefetch::<NEAR>(word);
 }
 
 /// As [`prefetch_word`], into the second cache only: many more words can be on their way there than into the first.
 #[inline]
 pub(crate) fn prefetch_far(word: *const u64) {
+    prefetch::<FAR>(word);
+}
+
+#[inline]
+fn prefetch<const INTO: i32>(word: *const u64) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a prefetch has no effect on memory, whatever the address.
     unsafe {
-        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T1>(word.cast());
+        std::arch::x86_64::_mm_prefetch::<INTO>(word.cast());
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = word;
